@@ -1,0 +1,1 @@
+"""The flow core: transforms, latents, noise, encoders. Imports torch alone."""

@@ -1,0 +1,1 @@
+"""Networks that turn an LR image into features."""

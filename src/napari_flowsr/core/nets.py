@@ -1,0 +1,80 @@
+"""Small convolutional nets that predict scales and shifts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_flowsr.core.transforms.actnorm import ActNorm
+
+__all__ = ["ConvNorm", "PredictorNet", "ZeroConv", "interleaved"]
+
+
+def interleaved(h: Tensor) -> tuple[Tensor, Tensor]:
+    """Even and odd channels of ``h``: (shift or mean, log-scale) in SRFlow, HCFlow."""
+    return h[:, 0::2], h[:, 1::2]
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, followed by its own actnorm (a net layer, no flow)."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(0.05 * torch.randn(c_out, c_in, kernel, kernel))
+        self.actnorm = ActNorm(c_out)
+
+    def forward(self, x: Tensor, u: Tensor | None = None) -> Tensor:
+        """Convolve ``x``, or the concatenation of ``x`` and ``u``.
+
+        A convolution is linear in its concatenated input, so the part of ``u`` is
+        convolved apart: with ``u`` of batch 1 it is computed once for all samples.
+        """
+        padding = self.weight.shape[-1] // 2
+        if u is None:
+            h = F.conv2d(x, self.weight, padding=padding)
+        else:
+            of_x, of_u = self.weight.split((x.shape[1], u.shape[1]), dim=1)
+            h = F.conv2d(x, of_x, padding=padding) + F.conv2d(u, of_u, padding=padding)
+        out: Tensor = self.actnorm(h)[0]
+        return out
+
+
+class ZeroConv(nn.Module):
+    """3 x 3 convolution that starts at zero, scaled by ``exp(3 logs)`` per channel."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(c_out, c_in, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(c_out))
+        self.logs = nn.Parameter(torch.zeros(c_out, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, padding=1) * torch.exp(3 * self.logs)
+
+
+class PredictorNet(nn.Sequential):
+    """conv 3 x 3, ReLU, conv 1 x 1, ReLU, zero conv 3 x 3: SRFlow's coupling net.
+
+    The supplement of SRFlow calls all three convolutions 3 x 3; the published weights
+    have a 1 x 1 in the middle.
+    """
+
+    reach = 2
+
+    def __init__(self, c_in: int, c_out: int, hidden: int = 64) -> None:
+        super().__init__(
+            ConvNorm(c_in, hidden, 3),
+            nn.ReLU(inplace=True),
+            ConvNorm(hidden, hidden, 1),
+            nn.ReLU(inplace=True),
+            ZeroConv(hidden, c_out),
+        )
+
+    def forward(self, x: Tensor, u: Tensor | None = None) -> Tensor:
+        first, *rest = self
+        h = first(x, u)
+        for layer in rest:
+            h = layer(h)
+        out: Tensor = h
+        return out

@@ -1,0 +1,64 @@
+"""The flow step: actnorm, channel mixing, affine injector, conditional coupling.
+
+References
+----------
+SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, section 3.2 and Fig. 2; AdFlow
+(Lugmayr et al., 2021), section 3.3 (fixed rotations instead of learned matrices).
+"""
+
+from __future__ import annotations
+
+from napari_flowsr.core.nets import PredictorNet
+from napari_flowsr.core.scales import LogScale, sigmoid_scale
+from napari_flowsr.core.transforms.actnorm import ActNorm
+from napari_flowsr.core.transforms.affine import (
+    AffineInjector,
+    ConditionalAffineCoupling,
+)
+from napari_flowsr.core.transforms.base import Compose, Transform
+from napari_flowsr.core.transforms.invconv import FixedRotation, InvertibleConv1x1
+
+__all__ = ["conditional_step", "transition_step"]
+
+
+def transition_step(channels: int, *, rotation: bool = False) -> Compose:
+    """Unconditional step after a squeeze: actnorm and channel mixing only."""
+    mix: Transform = (FixedRotation if rotation else InvertibleConv1x1)(channels)
+    return Compose((ActNorm(channels), mix))
+
+
+def conditional_step(
+    channels: int,
+    condition_channels: int,
+    *,
+    hidden: int = 64,
+    log_scale: LogScale = sigmoid_scale,
+    rotation: bool = False,
+) -> Compose:
+    """Conditional step on ``channels`` channels, given ``condition_channels`` of ``u``.
+
+    Parameters
+    ----------
+    channels, condition_channels : int
+        Channels of the activation and of the encoded LR image.
+    hidden : int
+        Width of the two predictor nets.
+    log_scale : callable
+        Scale form of injector and coupling, one of `core.scales`.
+    rotation : bool
+        Fixed random rotation (AdFlow) instead of a learned matrix (SRFlow).
+    """
+    kept, moved = channels // 2, channels - channels // 2
+    mix: Transform = (FixedRotation if rotation else InvertibleConv1x1)(channels)
+    return Compose(
+        (
+            ActNorm(channels),
+            mix,
+            AffineInjector(
+                PredictorNet(condition_channels, 2 * channels, hidden), log_scale
+            ),
+            ConditionalAffineCoupling(
+                PredictorNet(kept + condition_channels, 2 * moved, hidden), log_scale
+            ),
+        )
+    )

@@ -1,0 +1,1 @@
+"""Invertible transforms, one concept a file."""

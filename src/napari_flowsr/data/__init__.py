@@ -1,0 +1,1 @@
+"""Degradations, normalisation and training patches."""

@@ -1,0 +1,1 @@
+"""Families of conditional flows, one paper a file, and their registry."""

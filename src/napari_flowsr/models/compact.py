@@ -1,0 +1,149 @@
+"""Compact: a small conditional flow around a predicted mean, for a laptop CPU.
+
+Our own family. One squeeze by the whole scale factor, so that every layer runs at LR
+resolution; flow steps as AdFlow's (fixed rotations) with log-scales bounded in both
+directions; applied to what an EDSR-like encoder could not predict:
+
+    hr = mean(lr) + residual_scale * unsqueeze(flow^-1(z; u)),   z white
+
+The mean is bicubic interpolation plus a pixel-shuffle head, trained first (L1), then
+frozen while the flow learns by likelihood, the staging of SRFlow, section 3.3.
+
+References
+----------
+SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, eqs. (2) to (5); AdFlow (Lugmayr et
+al., 2021), arXiv:2111.03649, section 3.3; EDSR (Lim et al., 2017), arXiv:1707.02921;
+Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
+Convolutional Neural Network (Shi et al., 2016), arXiv:1609.05158 (pixel shuffle).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_flowsr.core.condition import Condition
+from napari_flowsr.core.encoders.edsr import EDSR
+from napari_flowsr.core.flow import ConditionalFlow, Encoded
+from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec
+from napari_flowsr.core.scales import tanh_scale
+from napari_flowsr.core.step import conditional_step
+from napari_flowsr.core.transforms.base import Compose
+
+__all__ = ["Compact", "CompactConfig"]
+
+
+@dataclass(frozen=True)
+class CompactConfig:
+    """Sizes of a `Compact` network."""
+
+    scale: int = 2
+    channels: int = 1
+    width: int = 48
+    """Feature channels of the encoder."""
+    blocks: int = 8
+    """Residual blocks of the encoder."""
+    steps: int = 8
+    """Flow steps."""
+    hidden: int = 48
+    """Width of the nets inside the flow steps."""
+    residual_scale: float = 0.05
+    """Typical size of ``hr - mean``, which brings the flow's input to unit size."""
+
+
+class Compact(ConditionalFlow):
+    """Conditional flow at LR resolution around a predicted mean."""
+
+    family: ClassVar[str] = "compact"
+    multiple_of = 1
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.channels = config.channels
+        self.scales = (float(config.scale),)
+        squeezed = config.channels * config.scale**2
+        self.encoder = EDSR(config.channels, config.width, config.blocks)
+        self.head = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(config.width, squeezed, 3, padding=1)
+        )
+        # A zero head makes the untrained mean the bicubic interpolation.
+        nn.init.zeros_(self.head[1].weight)
+        nn.init.zeros_(self.head[1].bias)
+        self.flow = Compose(
+            conditional_step(
+                squeezed,
+                config.width,
+                hidden=config.hidden,
+                log_scale=tanh_scale,
+                rotation=True,
+            )
+            for _ in range(config.steps)
+        )
+        # The couplings' reach adds up; an injector or coupling net then reads features
+        # up to 2 pixels further, and those reach as far as encoder or head do.
+        self.receptive_field = self.flow.reach + self.encoder.reach + 2
+
+    def _bicubic(self, lr: Tensor) -> Tensor:
+        # antialias selects the a = -0.5 kernel of MATLAB; it has no other effect here.
+        return F.interpolate(
+            lr, scale_factor=self.config.scale, mode="bicubic", antialias=True
+        )
+
+    def _mean(self, lr: Tensor, features: Tensor) -> Tensor:
+        """Squeezed mean ``(B, C s^2, h, w)``."""
+        bicubic = F.pixel_unshuffle(self._bicubic(lr), self.config.scale)
+        out: Tensor = bicubic + self.head(features)
+        return out
+
+    def condition(self, lr: Tensor) -> Condition:
+        self.check_lr(lr)
+        features = self.encoder(lr)
+        return Condition(lr, (features, self._mean(lr, features)))
+
+    def latent_spec(
+        self, lr_size: tuple[int, int], scale: float | None = None
+    ) -> LatentSpec:
+        self.check_scale(scale)
+        s, (h, w) = self.config.scale, lr_size
+        level = LatentLevel(self.config.channels * s**2, h, w, Fraction(1))
+        return LatentSpec((level,), (h, w), (h * s, w * s))
+
+    def encode(self, hr: Tensor, cond: Condition) -> Encoded:
+        self.check_hr(hr, cond)
+        features, mean = cond.features
+        x = (F.pixel_unshuffle(hr, self.config.scale) - mean) / self.config.residual_scale
+        z, logdet = self.flow(x, features)
+        logdet = logdet - x[0].numel() * math.log(self.config.residual_scale)
+        return Encoded(self.make_latents((z,), cond), logdet, cond.lr)
+
+    def decode(self, latents: Latents, cond: Condition) -> Tensor:
+        features, mean = cond.features
+        x, _ = self.flow.inverse(latents.levels[0], features)
+        squeezed = mean + self.config.residual_scale * x
+        return F.pixel_shuffle(squeezed, self.config.scale)
+
+    def predict(self, lr: Tensor) -> Tensor:
+        self.check_lr(lr)
+        return F.pixel_shuffle(self._mean(lr, self.encoder(lr)), self.config.scale)
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        return [*self.encoder.parameters(), *self.head.parameters()]
+
+
+def example_configs() -> tuple[CompactConfig, ...]:
+    """Tiny configurations of odd sizes, for the contract suite."""
+    return (
+        CompactConfig(scale=2, width=8, blocks=1, steps=2, hidden=6),
+        CompactConfig(scale=3, channels=3, width=6, blocks=1, steps=1, hidden=4),
+        CompactConfig(scale=4, width=8, blocks=2, steps=2, hidden=8, residual_scale=0.1),
+    )
+
+
+
+
