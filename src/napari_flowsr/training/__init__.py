@@ -1,0 +1,1 @@
+"""Training: configuration, losses, and a trainer that yields typed events."""

@@ -1,0 +1,128 @@
+"""Training configuration: frozen dataclasses, from a preset, TOML or keywords."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from napari_flowsr.errors import OptionError, TrainingError
+
+__all__ = ["Stage", "TrainConfig", "load_config"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase of a training: what is minimised, on what, how fast."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    steps: int
+    losses: Mapping[str, float]
+    """Loss name to weight; names in `training.losses.LOSSES`."""
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    """``"cosine"`` to zero, or ``"steps"``: halved at the milestones."""
+    milestones: tuple[float, ...] = (0.5, 0.75, 0.9, 0.95)
+    """Fractions of the stage at which ``"steps"`` halves."""
+    warmup: int = 100
+    """Steps of linear warm-up."""
+    batch: int = 8
+    patch: int = 24
+    """LR side of a patch, pixels."""
+    encoder_frozen_until: float = 0.0
+    """Fraction of the stage during which the encoder is not trained (1: never)."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float = 5.0
+    dequantisation_levels: float = 255.0
+    """Uniform noise of width 1 / levels is added to HR for likelihoods."""
+    hr_noise: float = 0.0
+    """Standard deviation of Gaussian noise added to HR, in [0, 1] units."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that determines a training run, stored in the model file."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    family: str
+    model: Mapping[str, Any]
+    """Fields of the family's configuration."""
+    stages: tuple[Stage, ...]
+    seed: int = 0
+    ema: float = 0.999
+    """Decay of the averaged weights, which are the ones kept."""
+    degradation: str = "matlab-bicubic"
+    percentiles: tuple[float, float] = (0.1, 99.9)
+    manifest: str = ""
+    """CSV with the column ``file`` and the one named by ``group_by``."""
+    group_by: str = ""
+    validate_every: int = 1000
+    checkpoint_every: int = 500
+    device: str = "auto"
+    name: str = ""
+    domain: str = ""
+    licence: str = ""
+    description: str = ""
+    not_for: str = ""
+    temperature: float = 1.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Free notes for the card, such as the licences of the images."""
+
+    def with_(self, **changes: Any) -> TrainConfig:
+        """Copy with fields changed; ``model`` is merged, unknown names raise."""
+        known = set(asdict(self))
+        unknown = sorted(set(changes) - known)
+        if unknown:
+            raise OptionError(
+                f"Unknown training option {', '.join(unknown)}; known are "
+                f"{', '.join(sorted(known))}."
+            )
+        if "model" in changes:
+            changes["model"] = {**self.model, **changes["model"]}
+        return validated(replace(self, **changes))
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain, JSON-able."""
+        out = TypeAdapter(TrainConfig).dump_python(self, mode="json")
+        return dict(out)
+
+
+def validated(config: TrainConfig | Mapping[str, Any]) -> TrainConfig:
+    """Check types and values; errors name the field."""
+    adapter = TypeAdapter(TrainConfig)
+    data = adapter.dump_python(config) if isinstance(config, TrainConfig) else config
+    try:
+        result = adapter.validate_python(data)
+    except ValidationError as error:
+        lines = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
+        )
+        raise TrainingError(f"The training configuration is not valid: {lines}.") from None
+    for stage in result.stages:
+        if stage.steps < 1 or stage.batch < 1 or stage.patch < 1 or not stage.losses:
+            raise TrainingError(
+                f"Stage '{stage.name}' needs steps, batch and patch of at least 1 and "
+                "one loss."
+            )
+    return result
+
+
+def load_config(path: str | Path) -> TrainConfig:
+    """Read a TOML file with the fields of `TrainConfig`."""
+    try:
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise TrainingError(f"'{path}' is no readable TOML file: {error}.") from None
+    return validated(data)

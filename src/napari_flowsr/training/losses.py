@@ -1,0 +1,81 @@
+"""Losses of the papers, each a function of flow, LR and HR batch.
+
+References
+----------
+SRFlow (Lugmayr et al., 2020), eqs. (2) and (3); HCFlow (Liang et al., 2021),
+arXiv:2108.05301, section 3.4 (L1 of the image at temperature 0).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.errors import TrainingError
+
+__all__ = ["LOSSES", "LossSum"]
+
+Loss = Callable[[ConditionalFlow, Tensor, Tensor, Tensor], Tensor]
+
+
+def nll(flow: ConditionalFlow, lr: Tensor, hr: Tensor, noisy: Tensor) -> Tensor:
+    """Negative log-likelihood of the dequantised HR image, bits per dimension."""
+    log_prob = flow.log_prob(noisy, flow.condition(lr))
+    return -log_prob.mean() / (math.log(2.0) * hr[0].numel())
+
+
+def predict_l1(flow: ConditionalFlow, lr: Tensor, hr: Tensor, noisy: Tensor) -> Tensor:
+    """Mean absolute error of the encoder's own prediction."""
+    return (flow.predict(lr) - hr).abs().mean()
+
+
+def predict_log_mse(
+    flow: ConditionalFlow, lr: Tensor, hr: Tensor, noisy: Tensor
+) -> Tensor:
+    """Mean over images of ln(MSE) of the prediction: PSNR, up to a constant.
+
+    Every image counts alike, dim smooth ones as much as textured ones. The small term
+    (a PSNR of 70 dB) keeps flat patches from ruling the gradient.
+    """
+    mse = (flow.predict(lr) - hr).square().flatten(1).mean(1)
+    return torch.log(mse + 1e-7).mean()
+
+
+def mode_l1(flow: ConditionalFlow, lr: Tensor, hr: Tensor, noisy: Tensor) -> Tensor:
+    """Mean absolute error of the image decoded at temperature 0 (HCFlow+)."""
+    cond = flow.condition(lr)
+    spec = flow.latent_spec(cond.lr_size)
+    zeros = [lr.new_zeros(lr.shape[0], *shape) for shape in spec.shapes]
+    return (flow.decode(flow.make_latents(zeros, cond), cond) - hr).abs().mean()
+
+
+LOSSES: dict[str, Loss] = {
+    "nll": nll,
+    "predict_l1": predict_l1,
+    "predict_log_mse": predict_log_mse,
+    "mode_l1": mode_l1,
+}
+
+
+class LossSum(nn.Module):
+    """Weighted sum of losses as one module, so that DDP sees a forward pass."""
+
+    def __init__(self, flow: ConditionalFlow, weights: dict[str, float]) -> None:
+        super().__init__()
+        unknown = sorted(set(weights) - set(LOSSES))
+        if unknown:
+            raise TrainingError(
+                f"Unknown loss {', '.join(unknown)}; known are {', '.join(LOSSES)}."
+            )
+        self.flow = flow
+        self.weights = weights
+
+    def forward(self, lr: Tensor, hr: Tensor, noisy: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the total and the unweighted terms."""
+        terms = {name: LOSSES[name](self.flow, lr, hr, noisy) for name in self.weights}
+        total = torch.stack([w * terms[name] for name, w in self.weights.items()]).sum()
+        return total, {name: term.detach() for name, term in terms.items()}
