@@ -1,0 +1,192 @@
+"""Rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "napari_flowsr"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+# Import name -> distribution name, where they differ.
+DISTRIBUTIONS = {"skimage": "scikit-image", "yaml": "pyyaml"}
+BINDINGS = {"pyqt5", "pyqt6", "pyside2", "pyside6"}
+MAX_LINES = 400
+REGISTRY_HOSTS = [
+    ("pypi", "org"),
+    ("pythonhosted", "org"),
+    ("download", "pytorch", "org"),
+]
+
+
+@cache
+def project() -> dict:
+    """Return the ``[project]`` table."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def names(requirements: list[str]) -> set[str]:
+    """Return the distribution names of some requirements."""
+    return {
+        re.split(r"[^A-Za-z0-9._-]", row)[0].lower().replace("_", "-")
+        for row in requirements
+    }
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter holds afterwards."""
+    code = f"{statement}\nimport sys\nprint(*sys.modules, sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return {name.partition(".")[0] for name in done.stdout.splitlines()}
+
+
+# --- what an import costs -----------------------------------------------------
+
+
+def test_importing_the_package_is_cheap():
+    heavy = {"torch", "napari", "qtpy", "numpy", "skimage", "dask", "pydantic"}
+    assert not heavy & loaded_by("import napari_flowsr")
+
+
+def test_public_names_are_listed_without_importing_them():
+    loaded = loaded_by("import napari_flowsr; dir(napari_flowsr)")
+    assert not {"torch", "napari", "qtpy"} & loaded
+
+
+def test_the_core_needs_torch_alone():
+    modules = [
+        ".".join(("napari_flowsr", *path.relative_to(PACKAGE).with_suffix("").parts))
+        for path in sorted((PACKAGE / "core").rglob("*.py"))
+    ]
+    modules = [name.removesuffix(".__init__") for name in modules]
+    assert modules
+    loaded = loaded_by("\n".join(f"import {name}" for name in modules))
+    assert "torch" in loaded
+    ours = {"napari", "qtpy", "magicgui", "psygnal", "dask", "pydantic", "skimage"}
+    assert not ours & loaded
+
+
+@pytest.mark.parametrize("module", ["api", "cli"])
+def test_scripts_and_the_command_line_need_no_qt(module):
+    loaded = loaded_by(f"import napari_flowsr.{module}")
+    assert not {"napari", "qtpy", "PySide6", "PyQt6"} & loaded
+
+
+# --- manifest -----------------------------------------------------------------
+
+
+def test_both_manifests_are_one():
+    packaged = (PACKAGE / "napari.yaml").read_text("utf-8")
+    assert (ROOT / "napari.yaml").read_text("utf-8") == packaged
+
+
+# --- dependencies -------------------------------------------------------------
+
+
+def test_no_qt_binding_and_no_torchvision_is_required():
+    required = names(project()["dependencies"])
+    assert not required & (BINDINGS | {"torchvision"})
+    assert not any("napari[" in row for row in project()["dependencies"])
+    assert not any(row.startswith(("nvidia", "cu")) for row in required)
+
+
+def test_every_promised_extra_exists():
+    extras = project()["optional-dependencies"]
+    assert {"all", "test", "dev", "zarr", "distributed", "hub", "metrics"} <= set(
+        extras
+    )
+    assert extras["all"] == ["napari[all]"]
+
+
+def test_what_is_imported_is_declared():
+    """A package that only another one brings may be gone with its next release."""
+    optional = project()["optional-dependencies"]
+    declared = names(project()["dependencies"])
+    for extra in ("zarr", "distributed", "hub", "metrics"):
+        declared |= names(optional[extra])
+    undeclared = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found = [node.module or ""]
+            else:
+                continue
+            for name in found:
+                top = name.partition(".")[0]
+                if top in sys.stdlib_module_names or top == "napari_flowsr":
+                    continue
+                distribution = DISTRIBUTIONS.get(top, top).lower().replace("_", "-")
+                if distribution not in declared:
+                    undeclared.add(f"{path.relative_to(ROOT)}: {top}")
+    assert not undeclared
+
+
+def test_constraints_pin_every_requirement():
+    text = (ROOT / "constraints.txt").read_text("utf-8")
+    rows = [row for row in text.splitlines() if row and not row.startswith("#")]
+    assert "torch==2.13.0" in rows
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9A-Za-z.]*", row) for row in rows)
+    wanted = names(project()["dependencies"])
+    for extra in project()["optional-dependencies"].values():
+        wanted |= names(extra)
+    assert wanted - {"napari-flowsr"} <= {row.partition("==")[0] for row in rows}
+
+
+# --- text ---------------------------------------------------------------------
+
+
+def written_files() -> list[Path]:
+    """Return the text files of the project, generated and hidden folders left out."""
+    folders = ("src", "tests", "docs", "examples", "benchmarks", ".ci", ".github")
+    found = [path for path in ROOT.iterdir() if path.is_file()]
+    for folder in folders:
+        found += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    suffixes = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".cff", ".json", ""}
+    return [
+        path
+        for path in found
+        if path.suffix in suffixes and "_out" not in path.parts and path.name != ".git"
+    ]
+
+
+def test_nothing_points_at_one_machine():
+    # Put together here, so that this file does not contain what it looks for.
+    folders = "|".join(("work", "farm", "home", "Users", "root"))
+    patterns = [
+        rf"(?<![\w.~-])/(?:{folders})/\w",
+        re.escape("".join((".", "library"))),
+        r"127\.0\.0\.1:\d+/simple",
+        *(re.escape(".".join(host)) for host in REGISTRY_HOSTS),
+    ]
+    forbidden = re.compile("|".join(patterns))
+    hits = []
+    for path in written_files():
+        text = path.read_text("utf-8", errors="replace")
+        for number, line in enumerate(text.splitlines(), 1):
+            if found := forbidden.search(line):
+                hits.append(f"{path.relative_to(ROOT)}:{number}: {found.group()}")
+    assert not hits
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_file_that_everyone_is_afraid_of(path):
+    lines = len(path.read_text("utf-8").splitlines())
+    assert lines <= MAX_LINES, f"{lines} lines: it has grown past one subject"
+
+
+def test_no_large_file_in_the_package():
+    large = [p.name for p in PACKAGE.rglob("*") if p.stat().st_size > 4 * 2**20]
+    assert not large
