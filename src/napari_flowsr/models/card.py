@@ -58,6 +58,8 @@ class ModelCard:
     training: Mapping[str, Any] = field(default_factory=dict)
     assumed: Mapping[str, Any] = field(default_factory=dict)
     """Hyper-parameters that the file could not tell, and what was taken."""
+    inferred: Mapping[str, Any] = field(default_factory=dict)
+    """Hyper-parameters read from names and shapes in a file of another program."""
     degradation: Degradation = field(default_factory=Degradation)
     normalisation: Normalisation = field(default_factory=Normalisation)
 

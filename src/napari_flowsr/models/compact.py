@@ -35,7 +35,7 @@ from napari_flowsr.core.scales import tanh_scale
 from napari_flowsr.core.step import conditional_step
 from napari_flowsr.core.transforms.base import Compose
 
-__all__ = ["Compact", "CompactConfig"]
+__all__ = ["CONFIG", "FLOW", "Compact", "CompactConfig", "example_configs"]
 
 
 @dataclass(frozen=True)
@@ -145,5 +145,5 @@ def example_configs() -> tuple[CompactConfig, ...]:
     )
 
 
-
-
+CONFIG = CompactConfig
+FLOW = Compact

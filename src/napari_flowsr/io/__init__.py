@@ -1,0 +1,1 @@
+"""Files: models, images, and what is written beside them."""

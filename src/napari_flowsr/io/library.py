@@ -1,0 +1,223 @@
+"""The models at hand: built-in ones, imported ones, and any file by its path."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from napari_flowsr.errors import (
+    CheckpointError,
+    FlowSRError,
+    ModelNotFoundError,
+    OptionError,
+)
+from napari_flowsr.io.atomic import atomic_path
+from napari_flowsr.io.checkpoint import (
+    file_sha256,
+    read_header,
+    read_model,
+    save_model,
+)
+from napari_flowsr.models.card import Model, ModelCard
+
+__all__ = ["builtin_folder", "export_model", "find_model", "import_model"]
+__all__ += ["list_models", "load_model", "remove_model", "user_folder"]
+
+_LOG = logging.getLogger(__name__)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def builtin_folder() -> Path:
+    """Folder of the models that come with the package."""
+    return Path(str(files("napari_flowsr"))) / "weights"
+
+
+def user_folder() -> Path:
+    """Folder of imported models: ``$NAPARI_FLOWSR_HOME/models``, or the user's data."""
+    home = os.environ.get("NAPARI_FLOWSR_HOME")
+    base = home or platformdirs.user_data_dir("napari-flowsr", appauthor=False)
+    return Path(base).expanduser() / "models"
+
+
+def _paths() -> dict[str, Path]:
+    """Name to file, built-in models first; a built-in name cannot be taken over."""
+    found: dict[str, Path] = {}
+    for folder in (builtin_folder(), user_folder()):
+        for path in sorted(folder.glob("[!.]*.safetensors")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, size: int, modified_ns: int) -> str:
+    return file_sha256(path)
+
+
+def _card(name: str, path: Path) -> ModelCard:
+    header = read_header(path)
+    if header is None:
+        raise CheckpointError(
+            f"{path} was not written by napari-flowsr. Import it with "
+            "`napari-flowsr models import`."
+        )
+    stat = path.stat()
+    sha256 = _sha256(path, stat.st_size, stat.st_mtime_ns)
+    return header.card.with_(name=name, sha256=sha256)
+
+
+def list_models() -> list[ModelCard]:
+    """Cards of the built-in and imported models; reads headers, no weights.
+
+    A damaged file in the user's folder is left out, and named in the log.
+    """
+    cards = []
+    for name, path in _paths().items():
+        try:
+            cards.append(_card(name, path))
+        except FlowSRError as error:
+            _LOG.warning("Model %s is left out: %s", name, error)
+    return cards
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Return the file behind a model's name or path.
+
+    Raises
+    ------
+    ModelNotFoundError
+        With the closest names.
+    """
+    known = _paths()
+    text = str(name_or_path)
+    if text in known:
+        return known[text]
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix in {".safetensors", ".pth", ".pt"} or path.name != text:
+        raise ModelNotFoundError(
+            f"There is no model file {text}. Check the path, or give the name of a "
+            f"model: {', '.join(known) or 'none is installed'}."
+        )
+    close = difflib.get_close_matches(text.lower(), known, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise ModelNotFoundError(
+        f"There is no model {text!r}.{hint} Known are "
+        f"{', '.join(known) or 'none'}; a path of a model file works too."
+    )
+
+
+def load_model(
+    name_or_path: str | Path,
+    device: str = "auto",
+    prior: str | Path | None = None,
+    assume: Mapping[str, Any] | None = None,
+) -> Model:
+    """Load a model by name, or from a file of ours or of the published programs.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A name that `list_models` shows, or a ``.safetensors`` or ``.pth`` file.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``, ...
+    prior : str or path, optional
+        Name or file of a learned prior.
+    assume : mapping, optional
+        What an official file cannot tell, see `io.foreign.ASSUME`.
+
+    Raises
+    ------
+    ModelNotFoundError, CheckpointError, OptionError, DeviceError
+    """
+    from napari_flowsr.core.device import resolve_device
+
+    path = find_model(name_or_path)
+    where, _ = resolve_device(device)
+    prior_path = None if prior is None else find_model(prior)
+    model = read_model(path, device=where, prior=prior_path, assume=assume)
+    if str(name_or_path) in _paths():
+        return Model(model.card.with_(name=str(name_or_path)), model.flow)
+    return model
+
+
+def import_model(
+    path: str | Path,
+    name: str | None = None,
+    *,
+    assume: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> ModelCard:
+    """Translate a model file and keep it in the user's folder, under a name.
+
+    Parameters
+    ----------
+    path : path
+        Our file or an official one.
+    name : str, optional
+        Its future name; the file's name if not given.
+    assume : mapping, optional
+        As in `load_model`.
+    overwrite : bool
+        Replace an imported model of the same name.
+
+    Returns
+    -------
+    ModelCard
+        Of the imported model.
+    """
+    path = Path(path)
+    name = path.stem if name is None else name
+    if not _NAME.fullmatch(name):
+        raise OptionError(
+            f"{name!r} cannot be a model's name; up to 64 letters, digits, '.', '_' "
+            "and '-' can. Give another name."
+        )
+    if (builtin_folder() / f"{name}.safetensors").exists():
+        raise OptionError(
+            f"{name!r} is the name of a built-in model. Give another name."
+        )
+    target = user_folder() / f"{name}.safetensors"
+    if target.exists() and not overwrite:
+        raise OptionError(
+            f"A model {name!r} is imported already. Remove it first, give another "
+            "name, or ask for it to be overwritten."
+        )
+    model = read_model(path, assume=assume)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_model(target, model.flow, model.card.with_(name=name))
+    return _card(name, target)
+
+
+def export_model(name: str, target: str | Path) -> Path:
+    """Copy the file of a model to ``target`` (a file, or a folder), atomically."""
+    source = find_model(name)
+    target = Path(target)
+    if target.is_dir():
+        target = target / source.name
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(source.read_bytes())
+    return target
+
+
+def remove_model(name: str) -> None:
+    """Delete an imported model; built-in ones stay."""
+    path = user_folder() / f"{name}.safetensors"
+    if _NAME.fullmatch(name) and path.is_file():
+        path.unlink()
+        return
+    if (builtin_folder() / f"{name}.safetensors").exists():
+        raise OptionError(f"{name!r} is built in and cannot be removed.")
+    imported = sorted(p.stem for p in user_folder().glob("[!.]*.safetensors"))
+    raise ModelNotFoundError(
+        f"No model {name!r} is imported; imported are {', '.join(imported) or 'none'}."
+    )
