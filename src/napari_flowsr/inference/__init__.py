@@ -1,0 +1,1 @@
+"""Inference on any image: axes, intensities, tiles, memory, stability, statistics."""

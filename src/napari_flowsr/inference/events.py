@@ -1,0 +1,85 @@
+"""Events of one run: what `Posterior.stream` yields, for docks, scripts and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Event", "Finished", "Progress", "Result", "SampleReady"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Work done so far; whoever stops iterating here cancels within one tile.
+
+    Parameters
+    ----------
+    done, total : int
+        In tile-decodes: one tile of one sample. ``total`` may grow while running, when
+        a tile must be split (memory) or redrawn (unstable decode).
+    message : str
+        What was just done, for a status line.
+    """
+
+    done: int
+    total: int
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class SampleReady:
+    """One whole sample.
+
+    Sample 0 comes as soon as it is decoded everywhere, the others before `Finished`
+    and only if samples were asked for.
+
+    Parameters
+    ----------
+    index : int
+        Number of the sample.
+    array : ndarray
+        Of the upscaled shape and the dtype of the image.
+    """
+
+    index: int
+    array: Array
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that was asked for; what was not is ``None`` or empty.
+
+    Parameters
+    ----------
+    samples : ndarray or None
+        ``(n, *upscaled shape)``, dtype and range of the image.
+    mean, std : ndarray or None
+        Float32, upscaled shape, intensity units; ``std`` divides by ``n``, so that one
+        sample has a standard deviation of 0.
+    quantiles : mapping
+        Quantile to float32 array, linear between order statistics.
+    report : mapping
+        JSON-able facts about the run; see `Posterior.stream`.
+    """
+
+    samples: Array | None = None
+    mean: Array | None = None
+    std: Array | None = None
+    quantiles: Mapping[float, Array] = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The last event."""
+
+    result: Result
+
+
+Event = Progress | SampleReady | Finished

@@ -1,0 +1,91 @@
+"""Options of a posterior, checked once."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.errors import OptionError
+
+__all__ = ["PRIORS", "Options", "ProgressCallback"]
+
+PRIORS = ("gaussian",)
+_NOISE = ("per-plane", "shared")
+_NAN = ("raise", "fill")
+
+ProgressCallback = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run depends on besides image, model and temperature.
+
+    Parameters
+    ----------
+    seed : int
+        Any integer.
+    prior : str
+        One of `PRIORS`.
+    noise : str
+        ``"per-plane"``, or ``"shared"``: the same noise in all planes.
+    consistent : bool
+        Back-project each sample.
+    tile : int, "auto" or None
+        Side in LR pixels, from free memory, or the whole plane.
+    nan : str
+        ``"raise"`` or ``"fill"``.
+    """
+
+    seed: int = 0
+    prior: str = "gaussian"
+    noise: str = "per-plane"
+    consistent: bool = False
+    tile: int | Literal["auto"] | None = "auto"
+    nan: str = "raise"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", _integer("seed", self.seed))
+        _one_of("prior", self.prior, PRIORS)
+        _one_of("noise", self.noise, _NOISE)
+        _one_of("nan", self.nan, _NAN)
+        if self.tile is not None and self.tile != "auto":
+            tile = _integer("tile", self.tile)
+            if tile < 1:
+                raise OptionError(
+                    f"tile is {tile}; it is the side in LR pixels, at least 1, 'auto', "
+                    "or None for the whole plane."
+                )
+            object.__setattr__(self, "tile", tile)
+
+
+def _integer(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise OptionError(f"{name} is {value!r}; it must be an integer.")
+    return int(value)
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in allowed:
+        known = ", ".join(repr(a) for a in allowed)
+        raise OptionError(f"{name} is {value!r}; choose from {known}.")
+
+
+def check_count(n: Any) -> int:
+    """Return the number of samples as an `int`; `OptionError` unless at least 1."""
+    n = _integer("n", n)
+    if n < 1:
+        raise OptionError(f"n is {n}; it is the number of samples, at least 1.")
+    return n
+
+
+def check_scale(scale: Any, flow: ConditionalFlow) -> float:
+    """Return the scale to use: the given one, or the only one of the model."""
+    if scale is None:
+        return float(flow.scales[0])
+    if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
+        raise OptionError(f"scale is {scale!r}; it must be one of {flow.scales}.")
+    flow.check_scale(float(scale))
+    return float(scale)
