@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,34 +14,85 @@ from napari_flowsr.errors import ExportError
 
 __all__ = ["atomic_path"]
 
+_REMEDIES = {
+    errno.ENOSPC: "The disk is full: free some space or choose another folder.",
+    errno.EFBIG: "The file system takes no file of this size: choose another disk.",
+    errno.ENOENT: "Check that the folder exists.",
+    errno.EACCES: "You may not write there: choose another folder.",
+    errno.EPERM: "You may not write there: choose another folder.",
+    errno.EROFS: "The disk is read-only: choose another folder.",
+    errno.EISDIR: "There is a folder of this name: choose another name.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+}
+
 
 @contextmanager
-def atomic_path(target: str | Path) -> Iterator[Path]:
+def atomic_path(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``target`` that becomes ``target`` at the end.
 
     On any exception, an interruption included, the temporary file is removed and
     ``target`` stays as it was.
 
+    Parameters
+    ----------
+    target : str or Path
+        A file, or for formats that are folders (OME-Zarr) a folder.
+    overwrite : bool
+        Whether an existing target may be replaced.
+
     Raises
     ------
     ExportError
-        When the folder does not exist, the disk is full or the file is not writable.
+        When the target exists and may not be replaced, the folder does not exist, the
+        disk is full or the file is not writable.
     """
     target = Path(target)
+    if not overwrite and target.exists():
+        raise ExportError(
+            f"{target} exists already. Choose another name, or allow overwriting."
+        )
     # The suffix is kept: writers choose their format by it.
     temporary = target.with_name(
         f".{target.stem}-{secrets.token_hex(4)}{target.suffix}"
     )
     try:
         yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(target)
+        if temporary.is_dir():
+            _replace_folder(temporary, target)
+        else:
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(target)
     except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "Check the folder and the disk.")
         raise ExportError(
-            f"Could not write {target}: {error.strerror or error}. Nothing was left "
-            "behind; check the folder, its permissions and the free space."
+            f"Could not write {target}: {error.strerror or error}. {remedy} Nothing "
+            "was left behind."
         ) from error
     finally:
+        _remove(temporary)
+
+
+def _replace_folder(temporary: Path, target: Path) -> None:
+    """Rename a folder; no system does so onto one that has content.
+
+    The old one steps aside first and comes back if the rename fails.
+    """
+    old = temporary.with_name(f"{temporary.name}.old")
+    if target.exists():
+        target.replace(old)
+    try:
+        temporary.replace(target)
+    except OSError:
+        if old.exists():
+            old.replace(target)
+        raise
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
