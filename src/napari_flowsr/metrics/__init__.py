@@ -1,0 +1,1 @@
+"""Figures of merit: fidelity, consistency with the input, calibration."""
