@@ -176,6 +176,14 @@ class ConditionalFlow(nn.Module, ABC):
             )
 
     @property
+    def halo(self) -> int:
+        """LR pixels around a tile that make it equal to the whole.
+
+        The receptive field, unless a family says that less is enough in practice.
+        """
+        return self.receptive_field
+
+    @property
     def parameter_count(self) -> int:
         """Number of learned numbers."""
         return sum(p.numel() for p in self.parameters())

@@ -240,8 +240,8 @@ def _refusal(path: Path, known: Published | None) -> CheckpointError:
     if known.kind == "encoder":
         return CheckpointError(
             f"{path.name} is an {known.label} alone, without a flow; it upscales "
-            "nothing by itself. Load the SRFlow file, which holds its encoder, or use this one "
-            "as the starting point of a training."
+            "nothing by itself. Load the SRFlow file, which holds its encoder, or use "
+            "this one as the starting point of a training."
         )
     return CheckpointError(
         f"{path.name} is a model of the {known.label} family, which this version of "

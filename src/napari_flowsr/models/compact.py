@@ -117,7 +117,8 @@ class Compact(ConditionalFlow):
     def encode(self, hr: Tensor, cond: Condition) -> Encoded:
         self.check_hr(hr, cond)
         features, mean = cond.features
-        x = (F.pixel_unshuffle(hr, self.config.scale) - mean) / self.config.residual_scale
+        residual = F.pixel_unshuffle(hr, self.config.scale) - mean
+        x = residual / self.config.residual_scale
         z, logdet = self.flow(x, features)
         logdet = logdet - x[0].numel() * math.log(self.config.residual_scale)
         return Encoded(self.make_latents((z,), cond), logdet, cond.lr)
@@ -141,7 +142,9 @@ def example_configs() -> tuple[CompactConfig, ...]:
     return (
         CompactConfig(scale=2, width=8, blocks=1, steps=2, hidden=6),
         CompactConfig(scale=3, channels=3, width=6, blocks=1, steps=1, hidden=4),
-        CompactConfig(scale=4, width=8, blocks=2, steps=2, hidden=8, residual_scale=0.1),
+        CompactConfig(
+            scale=4, width=8, blocks=2, steps=2, hidden=8, residual_scale=0.1
+        ),
     )
 
 
