@@ -1,0 +1,241 @@
+"""Where a result came from: the record, the image's hash, and a script to remake it."""
+
+from __future__ import annotations
+
+import pprint
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from napari_flowsr.errors import OptionError
+from napari_flowsr.io.content import image_hash, jsonable, pack_array, unpack_array
+
+__all__ = [
+    "NAMESPACE",
+    "image_hash",
+    "jsonable",
+    "pack_array",
+    "provenance_script",
+    "record",
+    "statement",
+    "unpack_array",
+]
+
+NAMESPACE = "napari-flowsr"
+"""Key in layer metadata and namespace in files."""
+
+# Options of `napari_flowsr.posterior` that determine the pixels.
+_OPTIONS = (
+    "temperature",
+    "seed",
+    "scale",
+    "axes",
+    "prior",
+    "noise",
+    "consistent",
+    "tile",
+    "device",
+    "nan",
+)
+_REQUIRED = ("kind", "model", "model_sha256", "source_sha256", "temperature", "seed")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what determines the pixels."""
+    from napari_flowsr import __version__
+
+    found = {"napari-flowsr": __version__}
+    for name in ("torch", "numpy"):
+        found[name] = metadata.version(name)
+    return found
+
+
+def record(
+    kind: str,
+    *,
+    model: str,
+    model_sha256: str,
+    family: str,
+    source_sha256: str,
+    source_name: str = "",
+    **options: Any,
+) -> dict[str, Any]:
+    """Record of how a result came about, JSON-able.
+
+    Parameters
+    ----------
+    kind : str
+        ``"sample"`` (with ``sample``, its number), ``"samples"`` (with ``n``),
+        ``"mean"`` or ``"std"`` (with ``n``), ``"quantile"`` (with ``quantile`` and
+        ``n``), ``"quantile-range"`` (with ``quantiles``, two, and ``n``), or the name
+        of another operation.
+    model, model_sha256, family : str
+        From the model's card.
+    source_sha256 : str
+        `image_hash` of the input.
+    source_name : str
+        Layer or file name.
+    **options
+        Keywords of `napari_flowsr.posterior` as they were resolved, the numbers above,
+        and further facts, such as ``report``.
+    """
+    return {
+        "plugin": NAMESPACE,
+        "kind": kind,
+        "detail_inferred": True,
+        "model": model,
+        "model_sha256": model_sha256,
+        "family": family,
+        "source_name": source_name,
+        "source_sha256": source_sha256,
+        **jsonable(options),
+        "versions": versions(),
+    }
+
+
+def statement(provenance: Mapping[str, Any]) -> str:
+    """One sentence for people who open the file."""
+    model = provenance.get("model", "an unknown model")
+    return (
+        f"Super-resolved with napari-flowsr, model {model} "
+        f"({provenance.get('kind', 'result')}). Fine detail is inferred by the model, "
+        "not measured."
+    )
+
+
+def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
+    """Python text that defines ``remake(image)``, which returns the same array again.
+
+    Parameters
+    ----------
+    layer_metadata : mapping
+        ``layer.metadata``, or the record under its key ``"napari-flowsr"``.
+
+    Returns
+    -------
+    str
+        A program; ``remake`` raises unless image and model are the recorded ones.
+
+    Raises
+    ------
+    OptionError
+        No record, an incomplete one, or of a kind that has no script.
+    """
+    found = layer_metadata.get(NAMESPACE, layer_metadata)
+    missing = [key for key in _REQUIRED if key not in found]
+    if missing:
+        raise OptionError(
+            f"The metadata lack {', '.join(missing)}; expected layer.metadata of a "
+            "layer that napari-flowsr made. Choose such a layer."
+        )
+    facts = jsonable(found)
+    call = _call(facts)
+    options = {name: facts[name] for name in _OPTIONS if name in facts}
+    title = f"{facts['kind']} of {facts.get('source_name') or 'an image'}"
+    return _TEMPLATE.format(
+        title=title.replace("\\", "/").replace('"', "'"),
+        versions=", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items()),
+        source=facts["source_sha256"],
+        model=facts["model"],
+        model_sha256=facts["model_sha256"],
+        options=pprint.pformat(options, width=84, sort_dicts=False),
+        assume=facts.get("assume"),
+        crop=_crop(facts),
+        temperature=_unpack(options),
+        call=call,
+    )
+
+
+def _call(facts: Mapping[str, Any]) -> str:
+    """Expression that makes the array from a posterior ``post``."""
+    kind, n = facts["kind"], int(facts.get("n", 1))
+    if kind == "sample":
+        number = int(facts.get("sample", 0))
+        return f"post.sample({number + 1})[{number}]"
+    if kind == "samples":
+        return f"post.sample({n})"
+    if kind in ("mean", "std"):
+        return f"post.{kind}({n})"
+    if kind == "quantile":
+        return f"post.quantile({float(facts['quantile'])!r}, {n})"
+    if kind == "quantile-range":
+        low, high = (float(q) for q in facts["quantiles"])
+        return f"post.quantile({high!r}, {n}) - post.quantile({low!r}, {n})"
+    raise OptionError(
+        f"A result of the kind '{kind}' has no script; expected sample, samples, mean, "
+        "std, quantile or quantile-range."
+    )
+
+
+def _crop(facts: Mapping[str, Any]) -> str:
+    """Line that cuts out the recorded region of interest, empty without one.
+
+    ``roi`` holds ``[start, stop]`` of Y and of X, in pixels of the source.
+    """
+    roi = facts.get("roi")
+    if not roi:
+        return ""
+    axes = str(facts.get("axes") or "YX")
+    bounds = {"Y": roi[0], "X": roi[1]}
+    index = ", ".join(
+        f"{int(bounds[a][0])}:{int(bounds[a][1])}" if a in bounds else ":" for a in axes
+    )
+    return f"    image = image[{index}]\n"
+
+
+def _unpack(options: Mapping[str, Any]) -> str:
+    """Line that unpacks a temperature map, empty for a number."""
+    if not isinstance(options.get("temperature"), Mapping):
+        return ""
+    return '    options["temperature"] = unpack_array(OPTIONS["temperature"])\n'
+
+
+_TEMPLATE = '''"""Remakes: {title}.
+
+Written by napari-flowsr. Fine detail is inferred by the model, not measured.
+Made with {versions}; the same versions on a CPU give the same
+bits. Run it as `python this_file.py IMAGE`, or import `remake`.
+"""
+
+import sys
+
+import numpy as np
+
+import napari_flowsr as flowsr
+from napari_flowsr.errors import ImageError, OptionError
+from napari_flowsr.io.images import read_image
+from napari_flowsr.io.provenance import image_hash, unpack_array
+
+SOURCE_SHA256 = "{source}"
+MODEL = {model!r}
+MODEL_SHA256 = "{model_sha256}"
+OPTIONS = {options}
+
+
+def remake(image):
+    """Return the recorded result; `image` must be the recorded source."""
+{crop}    found = image_hash(image)
+    if found != SOURCE_SHA256:
+        raise ImageError(
+            f"This is another image: its SHA-256 is {{found}}, the result was made "
+            f"from {{SOURCE_SHA256}}. Pass the original "
+            "pixels, of the original data type."
+        )
+    options = dict(OPTIONS)
+{temperature}    model = flowsr.load_model(
+        MODEL, device=options.get("device", "auto"), assume={assume!r}
+    )
+    if model.card.sha256 != MODEL_SHA256:
+        raise OptionError(
+            f"The model {{MODEL}} is another one: its SHA-256 is "
+            f"{{model.card.sha256}}, the result was made with {{MODEL_SHA256}}. "
+            "Import the original model."
+        )
+    post = flowsr.posterior(image, model, **options)
+    return {call}
+
+
+if __name__ == "__main__":
+    result = remake(read_image(sys.argv[1]).data)
+    np.save("remade.npy", result)
+'''
