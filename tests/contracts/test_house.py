@@ -28,9 +28,20 @@ REGISTRY_HOSTS = [
 
 
 @cache
+def settings() -> dict:
+    """Return what ``pyproject.toml`` says."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
 def project() -> dict:
     """Return the ``[project]`` table."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return settings()["project"]
+
+
+def import_contract(name: str) -> dict:
+    """Return one import contract."""
+    contracts = settings()["tool"]["importlinter"]["contracts"]
+    return next(contract for contract in contracts if contract["id"] == name)
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -81,6 +92,23 @@ def test_the_core_needs_torch_alone():
 def test_scripts_and_the_command_line_need_no_qt(module):
     loaded = loaded_by(f"import napari_flowsr.{module}")
     assert not {"napari", "qtpy", "PySide6", "PyQt6"} & loaded
+
+
+def test_the_import_contracts_cover_every_part():
+    parts = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    parts |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    inside = {f"napari_flowsr.{part}" for part in parts}
+    guarded = set(import_contract("qt")["source_modules"])
+    assert guarded == inside - {"napari_flowsr.widgets"}
+    below = {"napari_flowsr.core", "napari_flowsr.errors"}
+    assert inside - below <= set(import_contract("core")["forbidden_modules"])
+
+
+def test_the_import_contract_names_every_family():
+    from napari_flowsr.models._registry import families, family_module
+
+    modules = {family_module(family).__name__ for family in families()}
+    assert set(import_contract("families")["modules"]) == modules
 
 
 # --- manifest -----------------------------------------------------------------
