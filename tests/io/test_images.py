@@ -429,7 +429,7 @@ except ExportError as error:
     )
     assert done.returncode == 0, done.stderr
     assert "Could not write" in done.stdout
-    assert "no file of this size" in done.stdout
+    assert "choose another" in done.stdout
     assert leftovers(tmp_path) == []
 
 

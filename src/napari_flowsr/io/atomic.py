@@ -14,8 +14,11 @@ from napari_flowsr.errors import ExportError
 
 __all__ = ["atomic_path"]
 
+_FULL = "The disk is full: free some space or choose another folder."
 _REMEDIES = {
-    errno.ENOSPC: "The disk is full: free some space or choose another folder.",
+    # numpy reports a short write without a number.
+    None: _FULL,
+    errno.ENOSPC: _FULL,
     errno.EFBIG: "The file system takes no file of this size: choose another disk.",
     errno.ENOENT: "Check that the folder exists.",
     errno.EACCES: "You may not write there: choose another folder.",
@@ -64,7 +67,7 @@ def atomic_path(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]
                 os.fsync(written.fileno())
             temporary.replace(target)
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "Check the folder and the disk.")
+        remedy = _REMEDIES.get(error.errno, "Check the folder and the disk.")
         raise ExportError(
             f"Could not write {target}: {error.strerror or error}. {remedy} Nothing "
             "was left behind."

@@ -139,7 +139,7 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
         model=facts["model"],
         model_sha256=facts["model_sha256"],
         options=pprint.pformat(options, width=84, sort_dicts=False),
-        assume=facts.get("assume"),
+        load=_load(facts.get("assume")),
         crop=_crop(facts),
         temperature=_unpack(options),
         call=call,
@@ -183,6 +183,18 @@ def _crop(facts: Mapping[str, Any]) -> str:
     return f"    image = image[{index}]\n"
 
 
+def _load(assume: Any) -> str:
+    """Lines that load the model, with what was assumed about an official file."""
+    if not assume:
+        return "    loaded = flowsr.load_model(model, device=device)\n"
+    return (
+        "    try:\n"
+        f"        loaded = flowsr.load_model(model, device, assume={assume!r})\n"
+        "    except OptionError:  # an imported copy states these itself\n"
+        "        loaded = flowsr.load_model(model, device)\n"
+    )
+
+
 def _unpack(options: Mapping[str, Any]) -> str:
     """Line that unpacks a temperature map, empty for a number."""
     if not isinstance(options.get("temperature"), Mapping):
@@ -212,8 +224,11 @@ MODEL_SHA256 = "{model_sha256}"
 OPTIONS = {options}
 
 
-def remake(image):
-    """Return the recorded result; `image` must be the recorded source."""
+def remake(image, model=MODEL):
+    """Return the recorded result; `image` must be the recorded source.
+
+    `model` may also be the path of the model's file.
+    """
 {crop}    found = image_hash(image)
     if found != SOURCE_SHA256:
         raise ImageError(
@@ -222,16 +237,14 @@ def remake(image):
             "pixels, of the original data type."
         )
     options = dict(OPTIONS)
-{temperature}    model = flowsr.load_model(
-        MODEL, device=options.get("device", "auto"), assume={assume!r}
-    )
-    if model.card.sha256 != MODEL_SHA256:
+{temperature}    device = options.get("device", "auto")
+{load}    if loaded.card.sha256 != MODEL_SHA256:
         raise OptionError(
-            f"The model {{MODEL}} is another one: its SHA-256 is "
-            f"{{model.card.sha256}}, the result was made with {{MODEL_SHA256}}. "
+            f"The model {{model}} is another one: its SHA-256 is "
+            f"{{loaded.card.sha256}}, the result was made with {{MODEL_SHA256}}. "
             "Import the original model."
         )
-    post = flowsr.posterior(image, model, **options)
+    post = flowsr.posterior(image, loaded, **options)
     return {call}
 
 
