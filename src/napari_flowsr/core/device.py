@@ -53,8 +53,8 @@ def resolve_device(spec: str | torch.device = "auto") -> tuple[torch.device, str
         device = torch.device(spec)
     except (RuntimeError, TypeError) as error:
         raise DeviceError(
-            f"Device {spec!r} is unknown; give 'auto', 'cpu', 'cuda', 'cuda:<number>' or "
-            "'mps'."
+            f"Device {spec!r} is unknown; give 'auto', 'cpu', 'cuda', 'cuda:<number>' "
+            "or 'mps'."
         ) from error
     if device.type == "cuda":
         return _cuda(device)

@@ -12,7 +12,9 @@ __all__ = ["Geometry", "parse_axes"]
 
 # Names given to leading axes that the caller did not name, from the last one outwards.
 _UNNAMED = "ZTQRPONMLKJIHGFEDBA"
-_EXAMPLE = "Give one letter per axis, such as 'YX', 'CYX', 'TZCYX' or 'YXS' (S: RGB last)."
+_EXAMPLE = (
+    "Give one letter per axis, such as 'YX', 'CYX', 'TZCYX' or 'YXS' (S: RGB last)."
+)
 
 
 def parse_axes(axes: str | None, shape: Sequence[int]) -> str:
@@ -65,8 +67,8 @@ def parse_axes(axes: str | None, shape: Sequence[int]) -> str:
 def _guess(shape: tuple[int, ...]) -> str:
     if len(shape) >= 3 and shape[-1] in (3, 4):
         raise AxesError(
-            f"The image has shape {shape}, whose last axis of length {shape[-1]} may be "
-            "colour or space, and no axes were given. Pass axes='...YXS' for RGB or "
+            f"The image has shape {shape}, whose last axis of length {shape[-1]} may "
+            "be colour or space, and no axes were given. Pass axes='...YXS' for RGB or "
             "RGBA, or axes='...YX' for a narrow image."
         )
     leading = len(shape) - 2
@@ -85,7 +87,9 @@ def _check_letters(named: str, axes: str, shape: tuple[int, ...]) -> None:
         )
     missing = [letter for letter in "YX" if letter not in named]
     if missing:
-        raise AxesError(f"axes is {axes!r}, without {' and '.join(missing)}. {_EXAMPLE}")
+        raise AxesError(
+            f"axes is {axes!r}, without {' and '.join(missing)}. {_EXAMPLE}"
+        )
     if "S" in named and not named.endswith("S"):
         raise AxesError(
             f"axes is {axes!r}; S (RGB or RGBA) must be the last axis. Move it with "
@@ -128,6 +132,11 @@ class Geometry:
             math.ceil(side * s - 1e-9)
             for side, s in zip(self.input_shape, self.scales, strict=True)
         )
+
+    @property
+    def upscaled(self) -> Geometry:
+        """Geometry of one sample as an image of its own."""
+        return Geometry(self.axes, self.output_shape, 1.0)
 
     @property
     def lr_size(self) -> tuple[int, int]:

@@ -75,10 +75,10 @@ def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
 
 def check_count(n: Any) -> int:
     """Return the number of samples as an `int`; `OptionError` unless at least 1."""
-    n = _integer("n", n)
-    if n < 1:
-        raise OptionError(f"n is {n}; it is the number of samples, at least 1.")
-    return n
+    count = _integer("n", n)
+    if count < 1:
+        raise OptionError(f"n is {count}; it is the number of samples, at least 1.")
+    return count
 
 
 def check_scale(scale: Any, flow: ConditionalFlow) -> float:

@@ -1,0 +1,272 @@
+"""Arrays in, arrays out: the functions that scripts, commands and docks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_flowsr.inference.axes import parse_axes
+from napari_flowsr.inference.options import ProgressCallback
+from napari_flowsr.inference.posterior import Posterior
+from napari_flowsr.inference.posterior import posterior as _bind
+from napari_flowsr.io.library import list_models, load_model
+from napari_flowsr.io.provenance import provenance_script
+from napari_flowsr.models.card import Model
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_flowsr.training.events import TrainEvent
+
+__all__ = [
+    "evaluate",
+    "list_models",
+    "load_model",
+    "posterior",
+    "provenance_script",
+    "resample",
+    "train",
+    "upscale",
+]
+
+Array = npt.NDArray[Any]
+_DEFAULT = "micro-2x"
+
+
+def _model(model: str | Path | Model, device: str | torch.device) -> Model:
+    return model if isinstance(model, Model) else load_model(model, device=str(device))
+
+
+def posterior(
+    image: Any,
+    model: str | Path | Model = _DEFAULT,
+    *,
+    temperature: float | Array | None = None,
+    seed: int = 0,
+    scale: float | None = None,
+    axes: str | None = None,
+    prior: str = "gaussian",
+    noise: str = "per-plane",
+    consistent: bool = False,
+    tile: int | Literal["auto"] | None = "auto",
+    device: str | torch.device = "auto",
+    nan: str = "raise",
+    progress: ProgressCallback | None = None,
+) -> Posterior:
+    """Bind an image to a model, for samples, statistics, densities and edits.
+
+    Parameters
+    ----------
+    image : array-like
+        At least 2-D; integer, bool or real float; NumPy, dask, zarr, lists.
+    model : str, Path or Model
+        Name of a built-in or imported model, path of a model file, or a loaded model.
+    temperature, seed, scale, axes, prior, noise, consistent, tile, device
+        And ``nan``, ``progress``: as in `napari_flowsr.inference.posterior.posterior`.
+
+    Returns
+    -------
+    Posterior
+        Computes when asked: ``sample``, ``mean``, ``std``, ``quantile``, ``encode``, …
+
+    Raises
+    ------
+    FlowSRError
+        A subclass that says what was given, what was expected, and what to do.
+    """
+    return _bind(
+        image,
+        _model(model, device),
+        temperature=temperature,
+        seed=seed,
+        scale=scale,
+        axes=axes,
+        prior=prior,
+        noise=noise,
+        consistent=consistent,
+        tile=tile,
+        device=device,
+        nan=nan,
+        progress=progress,
+    )
+
+
+def upscale(
+    image: Any,
+    model: str | Path | Model = _DEFAULT,
+    *,
+    n: int = 1,
+    temperature: float | Array | None = None,
+    seed: int = 0,
+    scale: float | None = None,
+    axes: str | None = None,
+    prior: str = "gaussian",
+    noise: str = "per-plane",
+    consistent: bool = False,
+    tile: int | Literal["auto"] | None = "auto",
+    device: str | torch.device = "auto",
+    nan: str = "raise",
+    progress: ProgressCallback | None = None,
+) -> Array:
+    """Draw plausible high-resolution versions of an image.
+
+    Parameters
+    ----------
+    image, model
+        As in `posterior`.
+    n : int
+        Samples.
+    temperature, seed, scale, axes, prior, noise, consistent, tile, device
+        And ``nan``, ``progress``: as in `napari_flowsr.inference.posterior.posterior`.
+
+    Returns
+    -------
+    ndarray
+        ``(n, *upscaled shape)``, dtype and range of ``image``. Its fine detail is
+        inferred by the model, not measured.
+
+    Raises
+    ------
+    FlowSRError
+        A subclass that says what was given, what was expected, and what to do.
+    """
+    bound = posterior(
+        image,
+        model,
+        temperature=temperature,
+        seed=seed,
+        scale=scale,
+        axes=axes,
+        prior=prior,
+        noise=noise,
+        consistent=consistent,
+        tile=tile,
+        device=device,
+        nan=nan,
+        progress=progress,
+    )
+    return bound.sample(n)
+
+
+def resample(
+    image: Any,
+    hr: Any,
+    mask: Any,
+    model: str | Path | Model,
+    *,
+    seed: int = 0,
+    temperature: float | Array | None = None,
+    axes: str | None = None,
+) -> Array:
+    """Draw new content inside a mask of an HR image; the rest stays bit for bit.
+
+    Parameters
+    ----------
+    image : array-like
+        The LR image.
+    hr : array-like
+        Its upscaled version, for example a sample.
+    mask : array-like
+        Bool, or float from 0 (keep) to 1 (replace), on the HR or LR grid.
+    model, seed, temperature, axes
+        As in `posterior`; the seed and temperature of the new content.
+
+    Returns
+    -------
+    ndarray
+        Shape and dtype of ``hr``.
+    """
+    loaded = _model(model, "auto")
+    scale = _scale_between(image, hr, loaded, axes)
+    bound = posterior(image, loaded, axes=axes, scale=scale)
+    return bound.resample(hr, mask, seed, temperature)
+
+
+def _scale_between(image: Any, hr: Any, model: Model, axes: str | None) -> float | None:
+    """Scale of a model of several scales, from the two shapes."""
+    if len(model.flow.scales) == 1:
+        return None
+    shape, larger = np.shape(image), np.shape(hr)
+    rows = parse_axes(axes, shape).index("Y")
+    ratio = larger[rows] / shape[rows] if len(larger) == len(shape) else 0.0
+    return min(model.flow.scales, key=lambda scale: abs(scale - ratio))
+
+
+def evaluate(
+    paths: str | Path | Iterable[str | Path],
+    model: str | Path | Model = _DEFAULT,
+    *,
+    n: int = 8,
+    temperature: float = 1.0,
+    scale: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measure a model on HR images, next to bicubic interpolation.
+
+    Parameters
+    ----------
+    paths : path, glob pattern, or list of these
+        HR images; LR images are made from them.
+    model : str, Path or Model
+        As in `posterior`.
+    n : int
+        Samples per image.
+    temperature : float
+        Standard deviation of the samples' latents.
+    scale : float, optional
+        One of the model's scales.
+    progress : callable, optional
+        Called with images done and in all.
+
+    Returns
+    -------
+    dict
+        Per image and mean; see `napari_flowsr.metrics.evaluate.evaluate`.
+    """
+    from napari_flowsr.metrics.evaluate import evaluate as measure
+
+    return measure(
+        paths,
+        _model(model, "auto"),
+        n=n,
+        temperature=temperature,
+        scale=scale,
+        progress=progress,
+    )
+
+
+def train(
+    source: str | Path | Iterable[str | Path],
+    *,
+    preset: str,
+    output: str | Path,
+    **config: Any,
+) -> Iterator[TrainEvent]:
+    """Train a model, or go on with an interrupted run, yielding events.
+
+    Parameters
+    ----------
+    source : path, glob pattern, or list of these
+        Training images.
+    preset : str
+        Name of a recipe, see `napari_flowsr.training.presets.PRESETS`.
+    output : path
+        The ``.safetensors`` to write.
+    **config
+        Fields of `napari_flowsr.training.config.TrainConfig` that differ from the
+        recipe, and ``validation``: images for the figures during training.
+
+    Returns
+    -------
+    iterator of TrainEvent
+        Training goes on while it is iterated; options are checked at once.
+    """
+    from napari_flowsr.training.presets import preset as recipe
+    from napari_flowsr.training.trainer import train as run
+
+    validation = config.pop("validation", None)
+    return run(source, recipe(preset).with_(**config), output, validation=validation)

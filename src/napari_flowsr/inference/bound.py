@@ -1,0 +1,127 @@
+"""What is bound together once: image, model, options, and the plan of a run."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import torch
+
+from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.errors import ImageError
+from napari_flowsr.inference.axes import Geometry
+from napari_flowsr.inference.decoder import ConditionCache, Limits, Setup
+from napari_flowsr.inference.intensity import Intensities
+from napari_flowsr.inference.maps import FieldMap
+from napari_flowsr.inference.memory import plan_budget
+from napari_flowsr.inference.options import Options
+from napari_flowsr.inference.source import Source
+from napari_flowsr.inference.tiles import TilePlan, padded_size
+from napari_flowsr.inference.units import Unit, Workload
+from napari_flowsr.models.card import ModelCard
+
+__all__ = ["Bound", "flow_on"]
+
+
+def flow_on(flow: ConditionalFlow, device: torch.device) -> ConditionalFlow:
+    """Return the flow on ``device`` in eval mode: itself, or a copy if it is not so."""
+    own = flow.device
+    same = (own.type, own.index or 0) == (device.type, device.index or 0)
+    if same and not flow.training:
+        return flow
+    return copy.deepcopy(flow).to(device).eval()
+
+
+def _alignment(flow: ConditionalFlow, size: tuple[int, int], scale: float) -> int:
+    """Multiple of LR pixels at which tiles hit whole latent cells and HR pixels."""
+    rates = [level.rate for level in flow.latent_spec(size, scale).levels]
+    grids = [*rates, Fraction(scale).limit_denominator(10_000)]
+    return math.lcm(flow.multiple_of, *(grid.denominator for grid in grids))
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Image, model and options, checked.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the model.
+    flow : ConditionalFlow
+        On the device to compute on.
+    intensities : Intensities
+        The image and its ranges.
+    temperature : FieldMap
+        Of the latents.
+    options : Options
+        The rest.
+    """
+
+    card: ModelCard
+    flow: ConditionalFlow
+    intensities: Intensities
+    temperature: FieldMap
+    options: Options
+
+    @property
+    def geometry(self) -> Geometry:
+        """Axes, scale and shapes."""
+        return self.intensities.source.geometry
+
+    @property
+    def workload(self) -> Workload:
+        """Units of the image."""
+        return Workload(self.intensities, self.flow.channels)
+
+    def setup(self, samples: int, *, keep: bool = False) -> Setup:
+        """Plan tiles and batches from the memory that is free now.
+
+        Parameters
+        ----------
+        samples : int
+            That will be drawn.
+        keep : bool
+            All samples of a tile are held at once (for quantiles).
+        """
+        flow, scale = self.flow, self.geometry.scale
+        size = padded_size(self.geometry.lr_size, flow.multiple_of)
+        # A family may declare how far its content really depends on its surroundings
+        # where the formal receptive field is larger than any image.
+        halo = int(getattr(flow, "halo", flow.receptive_field))
+        budget = plan_budget(
+            flow,
+            size,
+            scale=scale,
+            halo=halo,
+            tile=self.options.tile,
+            samples=samples,
+            keep=keep,
+        )
+        return Setup(
+            flow=flow,
+            workload=self.workload,
+            plan=TilePlan(size, budget.tile, halo, _alignment(flow, size, scale)),
+            seed=self.options.seed,
+            shared_noise=self.options.noise == "shared",
+            temperature=self.temperature,
+            limits=Limits(budget.batch),
+            cache=ConditionCache(budget.condition_bytes),
+            peak_bytes=budget.peak_bytes,
+        )
+
+    def hr_source(self, hr: Any) -> Source:
+        """Check the shape and dtype of an HR array."""
+        return self.intensities.source.upscaled(hr)
+
+    def normalised_hr(self, source: Source, unit: Unit) -> torch.Tensor:
+        """HR pixels ``(components, H, W)`` of a unit, network units, all finite."""
+        values = self.workload.normalised_hr(source.plane(unit.plane), unit)
+        if not bool(torch.isfinite(values).all()):
+            raise ImageError(
+                f"hr has NaN or infinite pixels in plane {unit.plane}; give them a "
+                "value first."
+            )
+        return values

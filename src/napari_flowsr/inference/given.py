@@ -1,0 +1,111 @@
+"""What can be asked about a given HR image: latents, density, new content, consistency.
+
+The functions behind the methods of the same names of `Posterior`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_flowsr.core.latents import Latents
+from napari_flowsr.errors import SizeError, UnstableDecodeError
+from napari_flowsr.inference.bound import Bound
+from napari_flowsr.inference.coding import UnitCoder
+from napari_flowsr.inference.consistency import lr_psnr, lr_residual
+from napari_flowsr.inference.intensity import cast
+from napari_flowsr.inference.maps import parse_mask, parse_temperature
+from napari_flowsr.inference.source import plane_view
+
+__all__ = ["consistency", "decode", "encode", "log_prob", "resample"]
+
+Array = npt.NDArray[Any]
+
+
+def encode(bound: Bound, hr: Any) -> Latents:
+    """White latents of ``hr``, one batch entry per unit."""
+    source, setup = bound.hr_source(hr), bound.setup(1)
+    return Latents.cat(
+        [
+            UnitCoder(setup, unit).encode(bound.normalised_hr(source, unit))
+            for unit in setup.workload
+        ]
+    )
+
+
+def decode(bound: Bound, latents: Latents) -> Array:
+    """HR image of latents, dtype and range of the image."""
+    setup = bound.setup(1)
+    workload = setup.workload
+    if latents.batch != len(workload):
+        raise SizeError(
+            f"The latents have batch {latents.batch}; this image has {len(workload)} "
+            "planes to decode. Use latents of this posterior's encode."
+        )
+    out = workload.new(bound.intensities.source.dtype)
+    for unit in workload:
+        coder = UnitCoder(setup, unit)
+        decoded = coder.decode(latents[unit.index : unit.index + 1])
+        if not coder.finite(decoded):
+            raise UnstableDecodeError(
+                f"Decoding plane {unit.plane} gave values that are not finite. Scale "
+                "the latents down, or use latents that encode gave."
+            )
+        workload.write(out, unit, (0, 0), decoded)
+    if workload.alpha:
+        for plane in range(bound.geometry.planes):
+            workload.write_alpha(out, plane)
+    return out
+
+
+def log_prob(bound: Bound, hr: Any) -> Array:
+    """Log-density in nats, float64 ``(planes,)``."""
+    source, setup = bound.hr_source(hr), bound.setup(1)
+    found = np.zeros(bound.geometry.planes)
+    for unit in setup.workload:
+        values = bound.normalised_hr(source, unit)
+        found[unit.plane] += UnitCoder(setup, unit).log_prob(values)
+    return found
+
+
+def resample(bound: Bound, hr: Any, mask: Any, seed: int, temperature: Any) -> Array:
+    """Copy of ``hr`` with new content inside the mask."""
+    source = bound.hr_source(hr)
+    marked = parse_mask(mask, bound.geometry)
+    tau = bound.temperature
+    if temperature is not None:
+        tau = parse_temperature(temperature, bound.geometry)
+    setup = bound.setup(1)
+    checked = replace(bound.options, seed=seed).seed
+    drawing = replace(setup, seed=checked, temperature=tau)
+    out = np.array(source.array, dtype=source.dtype)
+    for unit in setup.workload:
+        values = bound.normalised_hr(source, unit)
+        decoded, changed = UnitCoder(setup, unit).resample(values, marked, drawing)
+        view = plane_view(out, bound.geometry.upscaled, unit.plane)
+        for i, component in enumerate(unit.components):
+            span = bound.intensities.range(unit.plane, component)
+            new = cast(span.to_intensity(decoded[i]), out.dtype)
+            view[..., component][changed] = new[changed]
+    return out
+
+
+def consistency(bound: Bound, hr: Any) -> tuple[float, Array]:
+    """LR-PSNR in dB, and ``D(hr) - image`` in intensity units."""
+    source, workload = bound.hr_source(hr), bound.workload
+    name, scale = bound.card.degradation.name, bound.geometry.scale
+    residual = np.zeros(bound.geometry.input_shape, np.float32)
+    squares, count = 0.0, 0
+    for unit in workload:
+        values = bound.normalised_hr(source, unit)
+        found = lr_residual(values, workload.normalised(unit), scale, name)
+        squares += float(found.double().square().sum())
+        count += found.numel()
+        view = plane_view(residual, bound.geometry, unit.plane)
+        for i, component in enumerate(unit.components):
+            span = bound.intensities.range(unit.plane, component)
+            view[..., component] = found[i].numpy() * (span.high - span.low)
+    return lr_psnr(squares / count), residual

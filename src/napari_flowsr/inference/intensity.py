@@ -1,0 +1,245 @@
+"""Intensities: to the network's ``[0, 1]``, and back to the image's range and dtype.
+
+Percentiles are taken over the whole array, per channel (C axis), so that a time series
+or a stack is mapped by one range and does not flicker. The components of an RGB image
+share one range if the model takes RGB, and have one each if it takes one channel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_flowsr.errors import ImageError
+from napari_flowsr.inference.source import Source
+from napari_flowsr.models.card import Normalisation
+
+__all__ = ["Intensities", "Range", "cast", "survey"]
+
+Array = npt.NDArray[Any]
+
+# Beyond this many pixels of a channel every k-th one stands for all: its percentiles
+# then move by less than 0.02 % of rank.
+EXACT_PIXELS = 1 << 24
+
+
+@dataclass(frozen=True)
+class Range:
+    """Intensities that become 0 and 1.
+
+    Parameters
+    ----------
+    low, high : float
+        In intensity units; ``high > low``.
+    constant : bool
+        All pixels have the value ``low``.
+    """
+
+    low: float
+    high: float
+    constant: bool = False
+
+    def to_unit(self, values: Array) -> npt.NDArray[np.float32]:
+        """Map intensities to network units; nothing is clipped."""
+        scaled = (values.astype(np.float64) - self.low) / (self.high - self.low)
+        return scaled.astype(np.float32)
+
+    def to_intensity(self, values: Array) -> npt.NDArray[np.float64]:
+        """Map network units to intensities."""
+        return self.low + (self.high - self.low) * values.astype(np.float64)
+
+
+def cast(values: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
+    """Bring intensities to a dtype.
+
+    Integers are rounded and clipped to the dtype's limits, bool is thresholded at 0.5,
+    floats are not clipped (float16 only at its largest finite number).
+    """
+    if dtype.kind == "b":
+        return values >= 0.5
+    if dtype.kind in "ui":
+        info = np.iinfo(dtype)
+        # The largest 64-bit integers are no float64: stay at the float just below.
+        top = np.nextafter(float(info.max), 0.0) if info.bits == 64 else info.max
+        return np.clip(np.rint(values), info.min, top).astype(dtype)
+    if dtype.itemsize == 2:
+        largest = float(np.finfo(dtype).max)
+        values = np.clip(values, -largest, largest)
+    return values.astype(dtype)
+
+
+@dataclass
+class _Tally:
+    """What is gathered of one channel's component, or of several that share a range."""
+
+    low: float = math.inf
+    high: float = -math.inf
+    values: list[Array] = field(default_factory=list)
+
+    def add(self, finite: Array, step: int) -> None:
+        if finite.size:
+            self.low = min(self.low, float(finite.min()))
+            self.high = max(self.high, float(finite.max()))
+            # A strided view would keep the whole plane in memory.
+            self.values.append(finite[::step].copy() if step > 1 else finite)
+
+    def sampled(self) -> npt.NDArray[np.float64]:
+        return np.concatenate(self.values).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Intensities:
+    """Ranges of all channels, and how pixels without a value are filled.
+
+    Parameters
+    ----------
+    source : Source
+        The image.
+    ranges : mapping
+        ``(channel, component)`` to range.
+    medians : mapping
+        ``(channel, component)`` to the median, for planes without any finite pixel.
+    filled : int
+        Non-finite pixels that were filled.
+    """
+
+    source: Source
+    ranges: Mapping[tuple[int, int], Range]
+    medians: Mapping[tuple[int, int], float]
+    filled: int = 0
+
+    def range(self, plane: int, component: int) -> Range:
+        """Range of one component of one plane."""
+        return self.ranges[self.source.geometry.channel(plane), component]
+
+    def plane(self, plane: int) -> Array:
+        """Pixels ``(h, w, S)`` of a plane, non-finite ones filled."""
+        pixels = self.source.plane(plane)
+        if not self.filled or np.isfinite(pixels).all():
+            return pixels
+        pixels = pixels.copy()  # it may be a view of the caller's array
+        channel = self.source.geometry.channel(plane)
+        for component in range(pixels.shape[2]):
+            median = self.medians.get((channel, component), 0.0)
+            _fill(pixels[:, :, component], median)
+        return pixels
+
+    @property
+    def constant(self) -> bool:
+        """Whether every channel is constant."""
+        return all(r.constant for r in self.ranges.values())
+
+
+def _fill(pixels: Array, otherwise: float) -> None:
+    """Give each non-finite pixel the value of the nearest finite one, in place."""
+    bad = ~np.isfinite(pixels)
+    if bad.all():
+        pixels[...] = otherwise
+    elif bad.any():
+        from scipy.ndimage import distance_transform_edt
+
+        rows, columns = distance_transform_edt(
+            bad, return_distances=False, return_indices=True
+        )
+        pixels[...] = pixels[rows, columns]
+
+
+def _step(source: Source) -> int:
+    """Every how many pixels of a plane one is looked at, coprime to the width."""
+    height, width = source.geometry.lr_size
+    planes = source.geometry.planes
+    if "C" in source.geometry.axes:
+        planes //= source.geometry.input_shape[source.geometry.axes.index("C")]
+    step = max(1, math.ceil(height * width * planes / EXACT_PIXELS))
+    while math.gcd(step, width) > 1:
+        step += 1
+    return step
+
+
+def survey(
+    source: Source, normalisation: Normalisation, *, joint: bool, nan: str
+) -> Intensities:
+    """Read the whole image once: check it, and find the range of each channel.
+
+    Parameters
+    ----------
+    source : Source
+        The image.
+    normalisation : Normalisation
+        Of the model's card.
+    joint : bool
+        Colour components share a range (the model takes RGB).
+    nan : str
+        ``"raise"`` or ``"fill"`` for pixels that are NaN or infinite.
+
+    Raises
+    ------
+    ImageError
+        Non-finite pixels (with ``nan="raise"``, or no finite one at all), or a range
+        that is too large for floating point.
+    """
+    tallies: dict[tuple[int, int], _Tally] = {}
+    geometry, step = source.geometry, _step(source)
+    bad = 0
+    for plane in range(geometry.planes):
+        pixels = source.plane(plane)
+        for component in range(min(geometry.components, 3)):
+            flat = pixels[:, :, component].ravel()
+            if flat.dtype.kind == "f":
+                finite = np.isfinite(flat)
+                missing = flat.size - int(np.count_nonzero(finite))
+                if missing:
+                    bad += missing
+                    flat = flat[finite]
+            key = geometry.channel(plane), component
+            tallies.setdefault(key, _Tally()).add(flat, step)
+        if source.dtype.kind == "f" and geometry.components == 4:
+            bad += int(np.count_nonzero(~np.isfinite(pixels[:, :, 3])))
+    _check_finite(bad, tallies, nan)
+    ranges = {}
+    for key, tally in tallies.items():
+        group = [t for k, t in tallies.items() if k[0] == key[0]] if joint else [tally]
+        ranges[key] = _range(tally, group, source.dtype, normalisation)
+    medians = {k: float(np.median(t.sampled())) for k, t in tallies.items() if bad}
+    return Intensities(source, ranges, medians, bad)
+
+
+def _check_finite(bad: int, tallies: Mapping[Any, _Tally], nan: str) -> None:
+    if bad and nan == "raise":
+        raise ImageError(
+            f"The image has {bad} pixels that are NaN or infinite. Replace them, or "
+            "pass nan='fill' to give them the value of the nearest finite pixel."
+        )
+    if any(not t.values for t in tallies.values()):
+        raise ImageError(
+            "A channel of the image has no finite pixel, so there is nothing to fill "
+            "with. Leave that channel out."
+        )
+
+
+def _range(
+    tally: _Tally, group: list[_Tally], dtype: np.dtype[Any], wanted: Normalisation
+) -> Range:
+    if tally.low == tally.high:
+        return Range(tally.low, tally.low + 1.0, constant=True)
+    if dtype.kind == "b":
+        return Range(0.0, 1.0)
+    if wanted.kind == "dtype":
+        info = np.iinfo(dtype) if dtype.kind in "ui" else None
+        return Range(float(info.min), float(info.max)) if info else Range(0.0, 1.0)
+    values = np.concatenate([t.sampled() for t in group])
+    low, high = (float(v) for v in np.percentile(values, (wanted.low, wanted.high)))
+    if not high > low:
+        # Nearly all pixels have one value, as in a sparse image: use the extremes.
+        low, high = min(t.low for t in group), max(t.high for t in group)
+    if not math.isfinite(high - low) or (high - low) < 1e-300:
+        raise ImageError(
+            f"Intensities from {low:g} to {high:g} span a range that floating point "
+            "cannot resolve. Rescale the image."
+        )
+    return Range(low, high)

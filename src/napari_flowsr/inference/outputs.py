@@ -1,0 +1,169 @@
+"""Outputs of a run: what is held, and how regions of results get into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_flowsr.data.degrade import downscale
+from napari_flowsr.inference.consistency import lr_psnr
+from napari_flowsr.inference.ensemble import Statistics
+from napari_flowsr.inference.source import plane_view
+from napari_flowsr.inference.units import Unit, Workload
+
+__all__ = ["OUTPUTS", "Order", "Outputs"]
+
+OUTPUTS = ("samples", "mean", "std", "quantiles")
+Array = npt.NDArray[Any]
+Block = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    outputs : frozenset of str
+        Some of `OUTPUTS`.
+    quantiles : tuple of float
+        From 0 to 1.
+    consistent : bool
+        Back-project each sample.
+    degradation : str
+        Of the model's card.
+    preview : bool
+        Finish sample 0 everywhere before the others are begun.
+    """
+
+    n: int
+    outputs: frozenset[str]
+    quantiles: tuple[float, ...]
+    consistent: bool
+    degradation: str
+    preview: bool
+
+    @property
+    def statistics(self) -> bool:
+        """Whether anything beyond samples is asked for."""
+        return bool(self.outputs - {"samples"})
+
+    @property
+    def passes(self) -> list[range]:
+        """Sample numbers of each pass."""
+        if self.preview and self.n > 1:
+            return [range(1), range(1, self.n)]
+        return [range(self.n)]
+
+
+class Outputs:
+    """Arrays that are filled region by region.
+
+    Parameters
+    ----------
+    workload : Workload
+        The image; its output shape and ranges.
+    order : Order
+        What to hold.
+    """
+
+    def __init__(self, workload: Workload, order: Order) -> None:
+        self._work, self._order = workload, order
+        dtype, wanted = workload.intensities.source.dtype, order.outputs
+        self.samples = workload.new(dtype, order.n) if "samples" in wanted else None
+        self.preview = self.samples
+        if self.samples is None and order.preview:
+            self.preview = workload.new(dtype, 1)
+        self.mean = workload.new(np.float32) if "mean" in wanted else None
+        self.std = workload.new(np.float32) if "std" in wanted else None
+        asked = order.quantiles if "quantiles" in wanted else ()
+        self.quantiles = {q: workload.new(np.float32) for q in asked}
+        # Sample 0 in network units, for statistics that are made in a later pass.
+        self._first: dict[int, Block] = {}
+
+    def statistics(
+        self,
+        unit: Unit,
+        shape: tuple[int, ...],
+        origin: tuple[int, int],
+        samples: range,
+    ) -> Statistics | None:
+        """Statistics of a region of the last pass, with what earlier passes gave."""
+        if samples.stop < self._order.n or not self._order.statistics:
+            return None
+        statistics = Statistics(shape, self._order.n, keep=bool(self.quantiles))
+        if samples.start > 0:
+            y, x = origin
+            first = self._first[unit.index]
+            statistics.add(first[:, y : y + shape[1], x : x + shape[2]])
+        return statistics
+
+    def take(
+        self, unit: Unit, sample: int, values: Block, origin: tuple[int, int]
+    ) -> None:
+        """Write one sample of a region, ``(components, h, w)`` in network units."""
+        if self.samples is not None:
+            self._work.write(self.samples[sample], unit, origin, values)
+        elif sample == 0 and self.preview is not None:
+            self._work.write(self.preview[0], unit, origin, values)
+        if sample == 0 and self._order.statistics and len(self._order.passes) > 1:
+            if unit.index not in self._first:
+                shape = (len(values), *self._work.geometry.hr_size)
+                self._first[unit.index] = np.empty(shape, np.float32)
+            (y, x), (_, height, width) = origin, values.shape
+            self._first[unit.index][:, y : y + height, x : x + width] = values
+
+    def write_statistics(
+        self, unit: Unit, statistics: Statistics, origin: tuple[int, int]
+    ) -> None:
+        """Write the statistics of a region."""
+        if self.mean is not None:
+            self._work.write(self.mean, unit, origin, statistics.mean)
+        if self.std is not None:
+            self._work.write_spread(self.std, unit, origin, statistics.std)
+        for q, out in self.quantiles.items():
+            self._work.write(out, unit, origin, statistics.quantile(q))
+
+    def _of_pass(self, samples: range) -> list[Array]:
+        """Arrays of image values that a pass completes."""
+        found: list[Array] = []
+        if self.samples is not None:
+            found += [self.samples[i] for i in samples]
+        elif self.preview is not None and samples.start == 0:
+            found.append(self.preview[0])
+        if samples.stop == self._order.n:
+            found += [a for a in (self.mean, *self.quantiles.values()) if a is not None]
+        return found
+
+    def fill_constant(self, unit: Unit, samples: range) -> None:
+        """Write a constant channel, which needs no network."""
+        for out in self._of_pass(samples):
+            self._work.fill_constant(out, unit)
+        if self.std is not None and samples.stop == self._order.n:
+            self._work.fill_constant(self.std, unit, spread=True)
+
+    def write_alpha(self, samples: range) -> None:
+        """Write the alpha component, if there is one."""
+        if not self._work.alpha:
+            return
+        for out in self._of_pass(samples):
+            for plane in range(self._work.geometry.planes):
+                self._work.write_alpha(out, plane)
+        if self.std is not None and samples.stop == self._order.n:
+            self.std[..., 3] = 0
+
+    def lr_psnr(self, unit: Unit, sample: int) -> float:
+        """LR-PSNR of one unit of a sample as it is returned, rounded to the dtype."""
+        if self.samples is None:
+            raise RuntimeError("Samples are not held.")
+        geometry = self._work.geometry.upscaled
+        view = plane_view(self.samples[sample], geometry, unit.plane)
+        hr = self._work.normalised_hr(view, unit)
+        low = downscale(hr, self._work.geometry.scale, self._order.degradation)
+        residual = low - self._work.normalised(unit)
+        return lr_psnr(float(residual.double().square().mean()))

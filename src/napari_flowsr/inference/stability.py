@@ -1,0 +1,140 @@
+"""Redrawing latents where the inverse flow explodes, the same way for any tiling.
+
+The plane is divided into blocks on a grid that is fixed in the image. A block is bad if
+the decode of the *whole plane* is not finite (or absurdly large) anywhere in it. Bad
+blocks get the noise of their next attempt at a lower temperature, the plane is decoded
+again where these latents reach, and so on until no block is bad. Tiles only say in
+which order this is computed.
+
+References
+----------
+Boosting Flow-based Generative Super-Resolution Models via Learned Prior (Tsao et al.,
+2024), section 3: the exploding inverse of SRFlow's family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_flowsr.core.latents import Window
+from napari_flowsr.errors import UnstableDecodeError
+
+__all__ = ["COOLING", "RedrawGrid", "exploded", "explosion_limit"]
+
+COOLING = (0.7, 0.4, 0.2, 0.0)
+"""Factor of the temperature in each further attempt; the last one is the mode."""
+_BLOCK = 32
+_LARGE = 1e3
+
+
+def explosion_limit(lr: Tensor) -> float:
+    """Magnitude of an HR value, in network units, that no image has."""
+    return _LARGE * max(1.0, float(lr.abs().max()))
+
+
+def exploded(values: npt.NDArray[np.float32], limit: float) -> npt.NDArray[np.bool_]:
+    """Which samples of ``(B, C, H, W)`` have a value not finite or too large."""
+    peak = np.abs(values).max(axis=(1, 2, 3))
+    return np.asarray(~(peak <= limit))  # a NaN is not below the limit either
+
+
+@dataclass(frozen=True)
+class RedrawGrid:
+    """Attempt number of each block of latents, for one sample of one plane.
+
+    Parameters
+    ----------
+    attempts : ndarray
+        ``(rows, columns)`` of blocks; 0 is the first draw.
+    block : int
+        Side of a block in LR pixels.
+    """
+
+    attempts: npt.NDArray[np.int64]
+    block: int
+
+    @classmethod
+    def empty(cls, size: tuple[int, int], align: int) -> RedrawGrid:
+        """No redraws, for a padded plane of ``size`` LR pixels.
+
+        Blocks are whole cells of every latent level.
+        """
+        block = -(-_BLOCK // align) * align
+        rows, columns = (-(-side // block) for side in size)
+        return cls(np.zeros((rows, columns), np.int64), block)
+
+    def _span(self, window: Window) -> tuple[slice, slice]:
+        return (
+            slice(window.y // self.block, -(-(window.y + window.height) // self.block)),
+            slice(window.x // self.block, -(-(window.x + window.width) // self.block)),
+        )
+
+    def within(self, window: Window) -> list[int]:
+        """Attempt numbers above 0 that occur in a window."""
+        found = np.unique(self.attempts[self._span(window)])
+        return [int(a) for a in found if a > 0]
+
+    def touches(self, window: Window, blocks: npt.NDArray[np.bool_]) -> bool:
+        """Whether a window contains latents of the given blocks."""
+        return bool(blocks[self._span(window)].any())
+
+    def mask(self, window: Window, attempt: int) -> Tensor:
+        """``(height, width)``: 1 where latents of a window are of this attempt."""
+        rows = np.arange(window.y, window.y + window.height) // self.block
+        columns = np.arange(window.x, window.x + window.width) // self.block
+        chosen = self.attempts[rows[:, None], columns] == attempt
+        return torch.from_numpy(chosen.astype(np.float32))
+
+    def bad_blocks(
+        self,
+        values: npt.NDArray[np.float32],
+        origin: tuple[int, int],
+        scale: float,
+        limit: float,
+    ) -> npt.NDArray[np.bool_]:
+        """Blocks with a bad value in HR content ``(C, H, W)``.
+
+        ``origin`` is where it starts, in HR pixels.
+        """
+        bad = np.zeros(self.attempts.shape, bool)
+        ok = (np.abs(values) <= limit).all(axis=0)
+        y, x = np.nonzero(~ok)
+        rows = ((y + origin[0]) / scale).astype(int) // self.block
+        columns = ((x + origin[1]) / scale).astype(int) // self.block
+        bad[rows, columns] = True
+        return bad
+
+    def raised(self, bad: npt.NDArray[np.bool_], sample: int) -> RedrawGrid:
+        """Next attempt in the bad blocks.
+
+        Raises
+        ------
+        UnstableDecodeError
+            If a block is still bad in its last attempt.
+        """
+        attempts = self.attempts + bad
+        if attempts.max() > len(COOLING):
+            row, column = (int(i[0]) for i in np.nonzero(attempts > len(COOLING)))
+            raise UnstableDecodeError(
+                f"Sample {sample} is not finite around LR row {row * self.block}, "
+                f"column {column * self.block}, even at temperature 0 there "
+                f"({len(COOLING)} redraws). Lower the temperature, check the image for extreme values, "
+                "or use another model."
+            )
+        return RedrawGrid(attempts, self.block)
+
+
+def redraw_report(grids: Iterable[tuple[int, RedrawGrid]]) -> dict[str, object]:
+    """Facts for the provenance: which samples, how many blocks, how many attempts."""
+    found = [(sample, grid) for sample, grid in grids if grid.attempts.any()]
+    return {
+        "redrawn_blocks": int(sum(np.count_nonzero(g.attempts) for _, g in found)),
+        "redrawn_samples": sorted({sample for sample, _ in found}),
+        "redraw_attempts": max((int(g.attempts.max()) for _, g in found), default=0),
+    }

@@ -1,0 +1,103 @@
+"""Tiles: integers only. Cores partition the plane, windows are what is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from napari_flowsr.core.latents import Window
+
+__all__ = ["Tile", "TilePlan", "padded_size"]
+
+
+def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """Smallest size that is a multiple of ``multiple`` and holds ``size``."""
+    height, width = size
+    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A box of the result and the larger box that it is computed from.
+
+    Parameters
+    ----------
+    core : Window
+        LR pixels whose HR content this tile gives.
+    window : Window
+        ``core`` and the halo, clipped to the plane.
+    """
+
+    core: Window
+    window: Window
+
+    @property
+    def area(self) -> int:
+        """LR pixels of the window."""
+        return self.window.height * self.window.width
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """Division of a plane into tiles of about equal size.
+
+    Parameters
+    ----------
+    size : tuple of int
+        ``(h, w)`` of the padded plane, LR pixels.
+    tile : int
+        Largest side of a core, LR pixels; rounded up to ``align``.
+    halo : int
+        LR pixels around the core that its content depends on.
+    align : int
+        Cores and windows start at multiples of this.
+    """
+
+    size: tuple[int, int]
+    tile: int
+    halo: int
+    align: int = 1
+
+    def _up(self, value: int) -> int:
+        return -(-value // self.align) * self.align
+
+    def _cuts(self, size: int) -> list[tuple[int, int]]:
+        """Start and stop of each core along one axis, sides as equal as may be."""
+        count = math.ceil(size / self._up(self.tile))
+        side = self._up(math.ceil(size / count))
+        return [(at, min(at + side, size)) for at in range(0, size, side)]
+
+    def _window(self, start: int, stop: int, size: int) -> tuple[int, int]:
+        first = max(0, start - self.halo) // self.align * self.align
+        return first, min(size, self._up(stop + self.halo))
+
+    def around(self, core: Window) -> Tile:
+        """Tile of a given core."""
+        y0, y1 = self._window(core.y, core.y + core.height, self.size[0])
+        x0, x1 = self._window(core.x, core.x + core.width, self.size[1])
+        return Tile(core, Window(y0, x0, y1 - y0, x1 - x0))
+
+    def __iter__(self) -> Iterator[Tile]:
+        for y0, y1 in self._cuts(self.size[0]):
+            for x0, x1 in self._cuts(self.size[1]):
+                yield self.around(Window(y0, x0, y1 - y0, x1 - x0))
+
+    def __len__(self) -> int:
+        return len(self._cuts(self.size[0])) * len(self._cuts(self.size[1]))
+
+    def split(self, tile: Tile, smallest: int = 16) -> list[Tile]:
+        """Tiles of half the side with the same cores together; empty if too small."""
+        core = tile.core
+        if max(core.height, core.width) <= max(smallest, self.align):
+            return []
+        half = max(core.height, core.width) // 2
+        inner = replace(self, size=(core.height, core.width), tile=half)
+        return [
+            self.around(
+                Window(
+                    core.y + t.core.y, core.x + t.core.x, t.core.height, t.core.width
+                )
+            )
+            for t in inner
+        ]
