@@ -8,18 +8,21 @@ SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, eqs. (1) and (2).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.latents import Latents, LatentSpec
 from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.core.prior import GaussianPrior
 from napari_flowsr.errors import OptionError, SizeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_flowsr.core.condition import Condition
 
 __all__ = ["ConditionalFlow", "Encoded"]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,6 +12,10 @@ from torch.nn import functional as F
 
 from napari_flowsr.core.transforms.base import sum_per_image
 from napari_flowsr.errors import SizeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from fractions import Fraction
 
 __all__ = ["LatentLevel", "LatentSpec", "Latents", "Window"]
 
@@ -117,9 +120,9 @@ class Latents:
         """Apply ``function`` to each level."""
         return Latents(tuple(function(t) for t in self.levels), self.spec)
 
-    def to(self, *args: object, **kwargs: object) -> Latents:
-        """Move or cast each level, as `torch.Tensor.to`."""
-        return self.map(lambda t: t.to(*args, **kwargs))  # type: ignore[call-overload, no-any-return]
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Latents:
+        """Move, and cast, each level."""
+        return self.map(lambda t: t.to(device=device, dtype=dtype))
 
     def tempered(self, tau: float | Tensor) -> Latents:
         """Multiply by the standard deviation ``tau``.
@@ -143,7 +146,9 @@ class Latents:
 
         def mix(own: Tensor, new: Tensor) -> Tensor:
             m = _resize_map(mask.to(own.dtype), tuple(own.shape[-2:]))  # type: ignore[arg-type]
-            mixed = torch.cos(m * torch.pi / 2) * own + torch.sin(m * torch.pi / 2) * new
+            mixed = (
+                torch.cos(m * torch.pi / 2) * own + torch.sin(m * torch.pi / 2) * new
+            )
             # cos(pi / 2) is not exactly 0 in floating point: keep both ends exact.
             return torch.where(m <= 0, own, torch.where(m >= 1, new, mixed))
 

@@ -34,7 +34,7 @@ class ConvNorm(nn.Module):
         if u is None:
             h = F.conv2d(x, self.weight, padding=padding)
         else:
-            of_x, of_u = self.weight.split((x.shape[1], u.shape[1]), dim=1)
+            of_x, of_u = self.weight[:, : x.shape[1]], self.weight[:, x.shape[1] :]
             h = F.conv2d(x, of_x, padding=padding) + F.conv2d(u, of_u, padding=padding)
         out: Tensor = self.actnorm(h)[0]
         return out

@@ -116,7 +116,7 @@ class NoiseField:
         level: int = 0,
         origin: tuple[int, int] = (0, 0),
     ) -> Tensor:
-        """Noise ``(C, H, W)``, float32 on the CPU, of the window that starts at origin."""
+        """Noise ``(C, H, W)`` of the window at ``origin``; float32, on the CPU."""
         channels, height, width = size
         out = torch.empty(size)
         step = max(1, _CHUNK // max(1, width * -(-channels // 4)))
@@ -128,7 +128,11 @@ class NoiseField:
         return out
 
     def draw(
-        self, spec: LatentSpec, *, samples: range = range(1), window: Window | None = None
+        self,
+        spec: LatentSpec,
+        *,
+        samples: range = range(1),
+        window: Window | None = None,
     ) -> Latents:
         """White latents of the given sample numbers, batch ``len(samples)``.
 

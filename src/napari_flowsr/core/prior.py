@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
-
-from napari_flowsr.core.condition import Condition
-from napari_flowsr.core.latents import Latents, LatentSpec, Window
-from napari_flowsr.core.noise import NoiseField
-
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_flowsr.core.condition import Condition
     from napari_flowsr.core.flow import ConditionalFlow
+    from napari_flowsr.core.latents import Latents, LatentSpec, Window
+    from napari_flowsr.core.noise import NoiseField
 
 __all__ = ["GaussianPrior", "LatentPrior"]
 

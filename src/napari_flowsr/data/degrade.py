@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from napari_flowsr.data.resize import imresize
 from napari_flowsr.errors import OptionError, SizeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["DEGRADATIONS", "downscale", "margin", "upscale_bicubic"]
 

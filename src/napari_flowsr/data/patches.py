@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_flowsr.data.degrade import downscale, margin
-from napari_flowsr.data.source import Plane
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_flowsr.data.source import Plane
 
 __all__ = ["PatchSampler"]
 
@@ -67,7 +72,7 @@ class PatchSampler:
         return out
 
     def _window(self, rng: np.random.Generator, plane: Plane) -> NDArray[np.float32]:
-        """HR patch with the degradation's margin, chosen by detail, flipped at random."""
+        """HR patch with the degradation's margin: chosen by detail, flipped."""
         side = (self.patch + 2 * margin(self.scale, self.degradation)) * self.scale
         _, height, width = plane.pixels.shape
         tops = rng.integers(0, height - side + 1, _CANDIDATES)
@@ -102,7 +107,9 @@ class PatchSampler:
         lr = downscale(wide, self.scale, self.degradation)
         m = margin(self.scale, self.degradation)
         lr = lr[..., m:-m, m:-m]
-        hr = wide[..., m * self.scale : -m * self.scale, m * self.scale : -m * self.scale]
+        hr = wide[
+            ..., m * self.scale : -m * self.scale, m * self.scale : -m * self.scale
+        ]
         return lr.contiguous(), hr.contiguous()
 
     @property

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_flowsr.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
 __all__ = ["Plane", "find_files", "groups_from_manifest", "load_planes", "luminance"]
 
@@ -39,7 +43,7 @@ def find_files(source: str | Path | Iterable[str | Path]) -> list[Path]:
     elif path.is_file():
         found = [path]
     else:
-        found = [Path(f) for f in glob(str(source), recursive=True)]  # noqa: PTH207
+        found = [Path(f) for f in glob(str(source), recursive=True)]
     found = [f for f in found if f.suffix.lower() in _SUFFIXES]
     if not found:
         raise TrainingError(
@@ -81,12 +85,16 @@ def _read(path: Path) -> NDArray[np.float32]:
     return np.asarray(raw, np.float32)
 
 
-def _normalise(image: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+def _normalise(
+    image: NDArray[np.float32], low: float, high: float
+) -> NDArray[np.float32]:
     """Percentile range to ``[0, 1]``, clipped; a constant image becomes zero."""
     lo, hi = np.percentile(image, (low, high))
     if hi <= lo:
         return np.zeros_like(image)
-    out: NDArray[np.float32] = np.clip((image - lo) / (hi - lo), 0, 1).astype(np.float32)
+    out: NDArray[np.float32] = np.clip((image - lo) / (hi - lo), 0, 1).astype(
+        np.float32
+    )
     return out
 
 
@@ -95,7 +103,9 @@ def _planes_of(image: NDArray[np.float32], channels: int) -> list[NDArray[np.flo
     coloured = image.ndim == 3 and image.shape[-1] in (3, 4)
     if channels == 3:
         if not coloured:
-            return [np.repeat(p[None], 3, 0) for p in image.reshape(-1, *image.shape[-2:])]
+            return [
+                np.repeat(p[None], 3, 0) for p in image.reshape(-1, *image.shape[-2:])
+            ]
         return [np.moveaxis(image[..., :3], -1, 0)]
     if coloured:
         image = luminance(image)

@@ -1,4 +1,4 @@
-"""Do the samples spread as much as they err?
+"""Calibration: whether the samples spread as much as they err.
 
 References
 ----------
@@ -10,8 +10,12 @@ histograms for verifying ensemble forecasts (Hamill, 2001), Monthly Weather Revi
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["coverage", "diversity", "fair_crps"]
 
@@ -19,8 +23,8 @@ __all__ = ["coverage", "diversity", "fair_crps"]
 def fair_crps(samples: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
     r"""Mean continuous ranked probability score, unbiased in the number of samples.
 
-    :math:`\frac1n\sum_i|x_i-y| - \frac1{2n(n-1)}\sum_{i,j}|x_i-x_j|`, in the units of the
-    image. For one sample the second term is missing: the absolute error.
+    :math:`\frac1n\sum_i|x_i-y| - \frac1{2n(n-1)}\sum_{i,j}|x_i-x_j|`, in the units of
+    the image. For one sample the second term is missing: the absolute error.
 
     Parameters
     ----------

@@ -9,10 +9,8 @@ pixels is left out, the peak is 1, and figures are means over images.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +23,10 @@ from napari_flowsr.inference.posterior import Posterior, posterior
 from napari_flowsr.metrics.calibration import coverage, diversity, fair_crps
 from napari_flowsr.metrics.fidelity import crop_border, psnr, ssim
 from napari_flowsr.models.card import Model, Normalisation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 __all__ = ["Evaluated", "evaluate", "evaluate_plane"]
 
@@ -61,9 +63,8 @@ def _bits_per_dimension(model: Model, hr: Image, lr: Image, seed: int) -> float:
     rng = np.random.default_rng(seed)
     noisy = hr + (rng.random(hr.shape, np.float32) - 0.5) / np.float32(_LEVELS)
     with torch.inference_mode():
-        to = {"device": flow.device, "dtype": torch.float32}
-        cond = flow.condition(torch.from_numpy(lr)[None].to(**to))
-        log_prob = flow.log_prob(torch.from_numpy(noisy)[None].to(**to), cond)
+        cond = flow.condition(torch.from_numpy(lr)[None].to(flow.device))
+        log_prob = flow.log_prob(torch.from_numpy(noisy)[None].to(flow.device), cond)
     return float(-log_prob / math.log(2.0) / hr.size + math.log2(_LEVELS))
 
 
@@ -109,8 +110,9 @@ def evaluate_plane(
     hr = _central_crop(plane.pixels, int(scale) * flow.multiple_of, side)
     if hr.size == 0:
         raise OptionError(
-            f"'{plane.name}' is {plane.pixels.shape[1]} x {plane.pixels.shape[2]} pixels, "
-            f"smaller than one LR pixel block of {int(scale) * flow.multiple_of}."
+            f"'{plane.name}' is {plane.pixels.shape[1]} x {plane.pixels.shape[2]} "
+            f"pixels; the model needs at least {int(scale) * flow.multiple_of} on each "
+            "side. Leave the image out."
         )
     tensor = torch.from_numpy(hr)
     lr = downscale(tensor, scale, model.card.degradation.name)
@@ -185,7 +187,7 @@ def evaluate(
     scale: float | None = None,
     seed: int = 0,
     side: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
     keep: Callable[[Evaluated], None] | None = None,
 ) -> dict[str, Any]:
     """Figures of a model on HR images, next to bicubic interpolation.

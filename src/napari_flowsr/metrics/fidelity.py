@@ -8,9 +8,13 @@ Image Quality Assessment: From Error Visibility to Structural Similarity (Wang e
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["crop_border", "psnr", "ssim"]
 
@@ -40,12 +44,11 @@ def ssim(a: NDArray[np.float32], b: NDArray[np.float32], border: int = 0) -> flo
     if min(a.shape[-2:]) < _SSIM_WINDOW:
         return float("nan")
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(
-        structural_similarity(
-            a.astype(np.float64),
-            b.astype(np.float64),
-            data_range=1.0,
-            channel_axis=0,
-            **options,
-        )
+    similarity = structural_similarity(  # type: ignore[no-untyped-call]
+        a.astype(np.float64),
+        b.astype(np.float64),
+        data_range=1.0,
+        channel_axis=0,
+        **options,
     )
+    return float(similarity)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping  # noqa: TC003  pydantic reads it at run time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,9 @@ def validated(config: TrainConfig | Mapping[str, Any]) -> TrainConfig:
         lines = "; ".join(
             f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
         )
-        raise TrainingError(f"The training configuration is not valid: {lines}.") from None
+        raise TrainingError(
+            f"The training configuration is not valid: {lines}."
+        ) from None
     for stage in result.stages:
         if stage.steps < 1 or stage.batch < 1 or stage.patch < 1 or not stage.losses:
             raise TrainingError(

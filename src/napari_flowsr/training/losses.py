@@ -74,7 +74,9 @@ class LossSum(nn.Module):
         self.flow = flow
         self.weights = weights
 
-    def forward(self, lr: Tensor, hr: Tensor, noisy: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, lr: Tensor, hr: Tensor, noisy: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the total and the unweighted terms."""
         terms = {name: LOSSES[name](self.flow, lr, hr, noisy) for name in self.weights}
         total = torch.stack([w * terms[name] for name, w in self.weights.items()]).sum()

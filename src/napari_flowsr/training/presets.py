@@ -34,9 +34,7 @@ def _compact(scale: int, patch: int, batch: int) -> TrainConfig:
         patch=patch,
         encoder_frozen_until=1.0,
     )
-    return TrainConfig(
-        family="compact", model={"scale": scale}, stages=(encoder, flow)
-    )
+    return TrainConfig(family="compact", model={"scale": scale}, stages=(encoder, flow))
 
 
 def _srflow(scale: int) -> TrainConfig:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.data.degrade import downscale, upscale_bicubic
-from napari_flowsr.data.source import Plane
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_flowsr.core.flow import ConditionalFlow
+    from napari_flowsr.data.source import Plane
 
 __all__ = ["validate"]
 
@@ -24,15 +28,24 @@ def _psnr(a: Tensor, b: Tensor, border: int) -> float:
 
 def _crop(plane: Plane, side: int, multiple: int) -> Tensor:
     """Central crop, a multiple of what the flow needs."""
-    height, width = (min(n, side) // multiple * multiple for n in plane.pixels.shape[1:])
-    top, left = (plane.pixels.shape[1] - height) // 2, (plane.pixels.shape[2] - width) // 2
+    height, width = (
+        min(n, side) // multiple * multiple for n in plane.pixels.shape[1:]
+    )
+    top, left = (
+        (plane.pixels.shape[1] - height) // 2,
+        (plane.pixels.shape[2] - width) // 2,
+    )
     crop = plane.pixels[:, top : top + height, left : left + width]
     return torch.from_numpy(crop.copy())[None]
 
 
 @torch.no_grad()
 def validate(
-    flow: ConditionalFlow, planes: Sequence[Plane], degradation: str, *, likelihood: bool
+    flow: ConditionalFlow,
+    planes: Sequence[Plane],
+    degradation: str,
+    *,
+    likelihood: bool,
 ) -> dict[str, float]:
     """Mean PSNR over bicubic of the prediction, and with ``likelihood`` of the flow.
 
@@ -60,7 +73,9 @@ def validate(
             sample = flow.sample(cond, 1, seed=number)
             generator = torch.Generator().manual_seed(number)
             noise = (torch.rand(hr.shape, generator=generator) - 0.5) / 255
-            bits = -flow.log_prob(hr + noise.to(device), cond) / math.log(2) / hr.numel()
+            bits = (
+                -flow.log_prob(hr + noise.to(device), cond) / math.log(2) / hr.numel()
+            )
             figures["gain_mode"] = _psnr(mode, hr, border) - base
             figures["bpd"] = float(bits)
             figures["lr_psnr"] = _psnr(downscale(sample, scale, degradation), lr, 1)

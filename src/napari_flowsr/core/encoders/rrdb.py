@@ -9,11 +9,14 @@ arXiv:1809.00219, section 3.1; SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
 
 __all__ = ["RRDB"]
 

@@ -9,13 +9,17 @@ used here, which is the same family of maps.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from napari_flowsr.core.nets import interleaved
-from napari_flowsr.core.scales import LogScale
 from napari_flowsr.core.transforms.base import Transform, sum_per_image
 from napari_flowsr.errors import SizeError
+
+if TYPE_CHECKING:
+    from napari_flowsr.core.scales import LogScale
 
 __all__ = ["AffineInjector", "ConditionalAffineCoupling"]
 
@@ -47,7 +51,9 @@ class AffineInjector(Transform):
 
     def _shift_logs(self, u: Tensor | None) -> tuple[Tensor, Tensor]:
         if u is None:
-            raise SizeError("The affine injector needs the encoded LR image u; got None.")
+            raise SizeError(
+                "The affine injector needs the encoded LR image u; got None."
+            )
         shift, h = interleaved(self.net(u))
         return shift, self.log_scale(h)
 

@@ -9,10 +9,13 @@ SRFlow: Learning the Super-Resolution Space with Normalizing Flow (Lugmayr et al
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Compose", "Transform", "sum_per_image", "zero_per_image"]
 

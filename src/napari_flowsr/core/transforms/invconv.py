@@ -18,7 +18,8 @@ def random_rotation(channels: int, generator: torch.Generator | None = None) -> 
     q = q * torch.sign(torch.diagonal(r))  # uniform (Haar), not biased by QR's signs
     if torch.linalg.det(q) < 0:
         q[:, 0] = -q[:, 0]
-    return q.to(torch.get_default_dtype())
+    rotation: Tensor = q.to(torch.get_default_dtype())
+    return rotation
 
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:
@@ -44,7 +45,8 @@ class InvertibleConv1x1(Transform):
     def _log_abs_det(self, x: Tensor) -> Tensor:
         logabsdet = torch.linalg.slogdet(self.weight.double()).logabsdet
         dtype = torch.promote_types(x.dtype, torch.float32)
-        return (x.shape[2] * x.shape[3] * logabsdet).to(dtype).expand(x.shape[0])
+        total: Tensor = x.shape[2] * x.shape[3] * logabsdet
+        return total.to(dtype).expand(x.shape[0])
 
     def forward(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return _mix(x, self.weight), self._log_abs_det(x)

@@ -14,8 +14,8 @@ __all__ = ["SplitGaussian"]
 class SplitGaussian(nn.Module):
     r"""Split off the second half, standardised by a learned conditional Gaussian.
 
-    :math:`\epsilon = (x_2 - \mu(x_1)) / \sigma(x_1)`, so that the latents that leave are
-    standard normal under the model.
+    :math:`\epsilon = (x_2 - \mu(x_1)) / \sigma(x_1)`, so that the latents that leave
+    are standard normal under the model.
 
     Not a `Transform`, for it has two outputs; the log-determinants follow the same
     convention, and do not contain the density of the latents.

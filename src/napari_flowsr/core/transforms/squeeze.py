@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
 from torch.nn import functional as F
 
 from napari_flowsr.core.transforms.base import Transform, zero_per_image
 from napari_flowsr.errors import SizeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Squeeze"]
 
