@@ -22,5 +22,5 @@ def test_psnr_of_a_known_error_and_border() -> None:
 def test_ssim_is_one_for_equal_images_and_nan_below_its_window() -> None:
     a = np.random.default_rng(0).random((3, 24, 24), np.float32)
     assert ssim(a, a, border=2) == pytest.approx(1.0)
-    assert ssim(a, a + 0.2 * a[:, ::-1]) < 0.95
+    assert abs(ssim(a, a[:, ::-1])) < 0.2  # unrelated noise
     assert math.isnan(ssim(a[:, :8, :8], a[:, :8, :8]))

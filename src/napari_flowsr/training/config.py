@@ -102,7 +102,7 @@ class TrainConfig:
 def validated(config: TrainConfig | Mapping[str, Any]) -> TrainConfig:
     """Check types and values; errors name the field."""
     adapter = TypeAdapter(TrainConfig)
-    data = adapter.dump_python(config) if isinstance(config, TrainConfig) else config
+    data = asdict(config) if isinstance(config, TrainConfig) else config
     try:
         result = adapter.validate_python(data)
     except ValidationError as error:
