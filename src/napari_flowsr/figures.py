@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
@@ -74,8 +75,8 @@ def overview(
     """
     factor = mean.shape[0] / lr.shape[0]
     top, left, height, width = region or _busiest(lr)
-    figure = Figure(figsize=(14.6, 7.4), facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.06)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.06)
+    figure = Figure(figsize=(14.6, 7.4), facecolor="white", layout=layout)
     ratio = lr.shape[1] / lr.shape[0]
     widths = [max(0.7, min(2.0, 2.0 * ratio)), 1.0, 1.0, 1.0]
     grid = figure.add_gridspec(2, 4, width_ratios=widths)
@@ -240,8 +241,8 @@ def evaluation_figure(rows: Sequence[Any], *, title: str = "") -> Figure:
     Parameters
     ----------
     rows : sequence of metrics.evaluate.Evaluated
-        With ``name``, ``hr``, ``bicubic``, ``mode``, ``samples``, ``mean``, ``figures``;
-        images ``(C, H, W)`` in ``[0, 1]``. At most four are drawn; the curve uses all.
+        With ``name``, ``hr``, ``bicubic``, ``mode``, ``samples``, ``mean`` and
+        ``figures``; images ``(C, H, W)`` in ``[0, 1]``. At most four are drawn; the curve uses all.
     title : str
         Above.
     """
@@ -250,7 +251,8 @@ def evaluation_figure(rows: Sequence[Any], *, title: str = "") -> Figure:
     shown = list(rows[:4])
     height = 2.15 * len(shown) + 0.7
     figure = Figure(figsize=(19.0, max(height, 4.2)), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[4.1, 1.15])
+    parts: Any = figure.subfigures(1, 2, width_ratios=[4.1, 1.15])
+    left, right = parts
     grid = left.subplots(len(shown), 7, squeeze=False)
     for axes, row in zip(grid, shown, strict=True):
         _evaluation_row(left, axes, row, first=row is shown[0])

@@ -247,6 +247,17 @@ def test_truncated_files_are_refused(tmp_path, rng, options, part):
         read_image(path)
 
 
+def test_a_file_that_lost_only_its_metadata_is_refused_too(tmp_path):
+    """The pixels are whole, the description with the pixel size behind them is not."""
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(
+        path, np.zeros((20, 20), np.uint8), ome=True, metadata={"PhysicalSizeX": 0.1}
+    )
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ImageError, match="truncated"):
+        read_image(path)
+
+
 # --- PNG, JPEG, npy -----------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ OME-TIFF and OME-XML specification 2016-06 (Open Microscopy Environment).
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import zlib
@@ -50,9 +51,11 @@ def read_tiff(path: str | Path) -> ImageFile:
         Damaged or truncated file, or a compression that tifffile cannot read alone.
     """
     path = Path(path)
+    complaints = _Complaints()
+    tifffile.logger().addHandler(complaints)
     try:
         with tifffile.TiffFile(path) as tif:
-            _check_complete(tif, path)
+            _check_complete(tif, path, complaints)
             return _read(tif, path)
     except (
         tifffile.TiffFileError,
@@ -66,10 +69,30 @@ def read_tiff(path: str | Path) -> ImageFile:
             f"'{path}' could not be read as TIFF: {error}. The file is damaged or "
             "incomplete, or compressed in a way that needs `pip install imagecodecs`."
         ) from error
+    finally:
+        tifffile.logger().removeHandler(complaints)
 
 
-def _check_complete(tif: tifffile.TiffFile, path: Path) -> None:
-    """Raise if pixel data lie beyond the end: some are read as zeros otherwise."""
+class _Complaints(logging.Handler):
+    """What tifffile logs and then goes on without, such as a lost description."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lost: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep what tells of a tag that lies beyond the end of the file."""
+        if "invalid value offset" in (text := record.getMessage()):
+            self.lost.append(text)
+
+
+def _check_complete(
+    tif: tifffile.TiffFile, path: Path, complaints: _Complaints
+) -> None:
+    """Raise if pixels or tags lie beyond the end.
+
+    Some pixels would be read as zeros otherwise, and the pixel size be lost.
+    """
     size = path.stat().st_size
     for number, page in enumerate(tif.pages):
         spans = zip(page.dataoffsets, page.databytecounts, strict=False)
@@ -79,11 +102,15 @@ def _check_complete(tif: tifffile.TiffFile, path: Path) -> None:
                 f"'{path}' is truncated: page {number} ends at byte {end}, the file at "
                 f"byte {size}. Copy the file again."
             )
+    if complaints.lost:
+        raise ImageError(
+            f"'{path}' is truncated: {complaints.lost[0]}. Copy the file again."
+        )
 
 
 def _read(tif: tifffile.TiffFile, path: Path) -> ImageFile:
     if not tif.series:
-        raise ImageError(f"'{path}' holds no image. Choose another file.")
+        raise ImageError(f"'{path}' is a TIFF file without an image; it is damaged or incomplete.")
     series = tif.series[0]
     data, axes = series.asarray(), series.axes
     page = series.keyframe

@@ -1,0 +1,121 @@
+"""The typer application, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from napari_flowsr.cli import (
+    batch,
+    demo,
+    doctor,
+    evaluate,
+    models,
+    train,
+    upscale,
+)
+from napari_flowsr.errors import Cancelled, FlowSRError
+
+__all__ = ["app", "run"]
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+# typer hides the library that parses; its base of all usage errors is found here.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="napari-flowsr",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Super-resolution with conditional normalizing flows: several plausible "
+        "images, their mean, and where they disagree.\n\n"
+        "Start with `napari-flowsr demo`."
+    ),
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from napari_flowsr import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+app.command("demo")(demo.demo)
+app.command("upscale")(upscale.upscale)
+app.command("batch")(batch.batch)
+app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
+app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status.
+
+    0 is success, 2 bad input (one line on stderr says what and what to do), 130 an
+    interruption with Ctrl-C; an error of the program itself raises.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Instead of ``sys.argv``.
+    """
+    try:
+        status = app(
+            args=None if arguments is None else list(arguments),
+            prog_name="napari-flowsr",
+            standalone_mode=False,
+        )
+    except _UsageError as error:
+        return _usage(error)
+    except (KeyboardInterrupt, typer.Abort, Cancelled):
+        status = INTERRUPTED
+    except FlowSRError as error:
+        _complain(str(error))
+        return BAD_INPUT
+    except BrokenPipeError:
+        # The reader of a pipe such as `| head` has gone; nobody is left to be told.
+        sys.stderr.close()
+        return 1
+    if status == INTERRUPTED:
+        typer.secho("Stopped. No half-written file was left.", fg="yellow", err=True)
+    return status if isinstance(status, int) else 0
+
+
+def _usage(error: BaseException) -> int:
+    message = getattr(error, "format_message", lambda: str(error))()
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(message)
+        return BAD_INPUT
+    path = getattr(context, "command_path", "napari-flowsr")
+    stop = "" if message.endswith((".", "?", "!")) else "."
+    _complain(f"{message}{stop} Try '{path} --help'.")
+    return BAD_INPUT
+
+
+def _complain(message: str) -> None:
+    """One line on stderr, whatever the length: never wrapped by a console."""
+    typer.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(" ".join(message.split()), err=True)

@@ -1,0 +1,156 @@
+"""``napari-flowsr train``: a model of one's own, with progress and time left."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_flowsr.cli._options import JsonOption
+from napari_flowsr.cli._show import humanly, progress_bar, say, show_json
+from napari_flowsr.errors import OptionError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from napari_flowsr.training.config import TrainConfig
+    from napari_flowsr.training.events import TrainEvent
+
+__all__ = ["train"]
+
+
+def train(
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGES...",
+            help="High-resolution training images: a folder, files, or a pattern.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="The .safetensors to write.", show_default=False
+        ),
+    ],
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", "-p", help="Recipe. Default: compact-2x."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="TOML file with a recipe of your own."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="One field of the recipe, as NAME=VALUE; may be repeated."
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, help="Steps of every stage, for a short try."),
+    ] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option("--validation", help="Images for the figures during training."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model on your own images, or go on with an interrupted training.
+
+    Ctrl-C stops it; the same command continues where it was, from the checkpoints in
+    the folder OUTPUT.training. With several GPUs: torchrun -m napari_flowsr train ...
+
+    For example:
+
+    - `napari-flowsr train my-images -o nuclei-2x.safetensors`
+    - `napari-flowsr train my-images -o try.safetensors --steps 200 --set seed=1`
+    - `napari-flowsr train my-images -o own.safetensors --config recipe.toml`
+    """
+    from napari_flowsr.training.trainer import train as run
+
+    if output.suffix != ".safetensors":
+        raise OptionError(f"--output is '{output}'; it must end in .safetensors.")
+    recipe = _recipe(preset, config, setting, steps, device)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    events = run(list(source), recipe, output, validation=validation)
+    with progress_bar() as bar:
+        summary = _follow(events, bar, quiet=as_json)
+    if as_json:
+        show_json(summary)
+
+
+def _recipe(
+    preset: str | None,
+    path: Path | None,
+    setting: list[str] | None,
+    steps: int | None,
+    device: str | None,
+) -> TrainConfig:
+    from dataclasses import replace
+
+    from napari_flowsr.training.config import load_config
+    from napari_flowsr.training.presets import preset as find
+
+    if preset is not None and path is not None:
+        raise OptionError("Give --preset or --config, not both.")
+    recipe = load_config(path) if path is not None else find(preset or "compact-2x")
+    changes: dict[str, Any] = {}
+    for pair in setting or ():
+        key, separator, text = pair.partition("=")
+        if not separator or not key:
+            raise OptionError(f"--set is '{pair}'; expected NAME=VALUE.")
+        try:
+            changes[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            changes[key] = text
+    if device is not None:
+        changes["device"] = device
+    if steps is not None:
+        changes["stages"] = tuple(replace(s, steps=steps) for s in recipe.stages)
+    return recipe.with_(**changes) if changes else recipe
+
+
+def _follow(events: Iterable[TrainEvent], bar: Bar, *, quiet: bool) -> dict[str, Any]:
+    """Show events; return what is left to report."""
+    from napari_flowsr.training import events as kinds
+
+    task = bar.add_task("Loading images", total=None)
+    out: dict[str, Any] = {"validation": []}
+    for event in events:
+        if isinstance(event, kinds.Started):
+            going_on = f", going on from step {event.step}" if event.step else ""
+            say(
+                f"{event.images} images, {event.parameters:,} parameters, on "
+                f"{event.device}{going_on}",
+                quiet=quiet,
+            )
+            out |= {"images": event.images, "parameters": event.parameters}
+            out["first_step"] = event.step
+            bar.update(task, completed=event.step, total=event.total)
+        elif isinstance(event, kinds.Step):
+            left = humanly(event.seconds_left)
+            text = f"{event.stage}: loss {event.loss:.4g}, {left} left"
+            bar.update(task, completed=event.step, description=text)
+            out["loss"] = event.loss
+        elif isinstance(event, kinds.Validation):
+            figures = ", ".join(f"{k} {v:.4g}" for k, v in event.metrics.items())
+            say(f"step {event.step} ({event.stage}): {figures}", quiet=quiet)
+            out["validation"].append({"step": event.step, **event.metrics})
+        elif isinstance(event, kinds.Finished):
+            say(f"Wrote {event.path} after {humanly(event.seconds)}.", quiet=quiet)
+            say(
+                f"Keep it under a name: napari-flowsr models import {event.path}",
+                quiet=quiet,
+            )
+            out |= {"path": str(event.path), "seconds": event.seconds}
+            out["step"] = event.step
+    return out

@@ -1,0 +1,273 @@
+"""`upscale` and `batch`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_flowsr as flowsr
+from napari_flowsr.inference.events import Progress
+from napari_flowsr.inference.posterior import Posterior
+from napari_flowsr.io.images import read_image, write_image
+
+pytestmark = pytest.mark.usefixtures("home")
+TINY = ("--model", "tiny-2x", "--device", "cpu")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+def test_a_second_name_is_the_output(cli, picture, tmp_path):
+    out = tmp_path / "out.ome.tif"
+    done = cli("upscale", picture, out, *TINY, "-n", 2, "--seed", 4)
+    assert done.status == 0, done.err
+    assert str(out) in done.out
+    back = read_image(out)
+    assert back.data.shape == (2, 48, 60)
+    assert back.data.dtype == np.uint16
+    assert back.channel_names == ("sample 0", "sample 1")
+    assert back.pixel_size == pytest.approx({"Y": 0.1, "X": 0.1})
+    image = read_image(picture).data
+    expected = flowsr.upscale(image, "tiny-2x", n=2, seed=4, device="cpu")
+    np.testing.assert_array_equal(back.data, expected)
+
+
+def test_every_output_is_a_file_with_its_own_record(cli, picture, tmp_path):
+    wanted = "std,mean,samples,quantiles"
+    done = cli(
+        "upscale", picture, "-d", tmp_path / "new", "--outputs", wanted, *TINY, "--json"
+    )
+    assert done.status == 0, done.err
+    kinds = {row["kind"]: Path(row["path"]) for row in done.json[0]["outputs"]}
+    assert list(kinds) == ["samples", "mean", "std", "q05", "q95"]
+    assert read_image(kinds["samples"]).data.shape == (8, 48, 60)
+    image = read_image(picture).data
+    for kind, path in kinds.items():
+        back = read_image(path)
+        record = back.metadata["napari-flowsr"]
+        assert record["detail_inferred"] is True
+        assert record["source_name"] == "cell.ome.tif"
+        names: dict = {"__name__": "script"}
+        exec(flowsr.provenance_script(record), names)
+        np.testing.assert_array_equal(names["remake"](image), back.data, err_msg=kind)
+
+
+def test_several_outputs_of_one_name_get_the_kind_into_it(cli, picture, tmp_path):
+    out = tmp_path / "o" / "x.ome.tif"
+    cli("upscale", picture, "-o", out, "--outputs", "mean,std", *TINY, "-n", 2)
+    assert names(tmp_path / "o") == ["x-mean.ome.tif", "x-std.ome.tif"]
+
+
+def test_patterns_and_a_folder_at_the_end(cli, picture, tmp_path):
+    (tmp_path / "out").mkdir()
+    write_image(tmp_path / "more.png", np.eye(12, dtype=np.uint8) * 200)
+    done = cli("upscale", tmp_path / "*.*", tmp_path / "out", *TINY)
+    assert done.status == 0, done.err
+    assert names(tmp_path / "out") == ["cell-samples.ome.tif", "more-samples.ome.tif"]
+
+
+def test_other_formats(cli, picture, tmp_path):
+    assert cli("upscale", picture, tmp_path / "o.png", *TINY).status == 0
+    assert read_image(tmp_path / "o.png").data.shape == (48, 60)
+    assert cli("upscale", picture, tmp_path / "o.ome.zarr", *TINY).status == 0
+    assert read_image(tmp_path / "o.ome.zarr").pixel_size == pytest.approx(
+        {"Y": 0.1, "X": 0.1}
+    )
+
+
+def test_pixel_size_and_axes_can_be_given(cli, tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((2, 12, 10, 3)))
+    out = tmp_path / "a.ome.tif"
+    refused = cli("upscale", tmp_path / "a.npy", out, *TINY)
+    assert refused.status == 2
+    assert "axes" in refused.err
+    done = cli(
+        "upscale",
+        tmp_path / "a.npy",
+        out,
+        *TINY,
+        "--axes",
+        "TYXS",
+        "--pixel-size",
+        "0.5",
+    )
+    assert done.status == 0, done.err
+    back = read_image(out)
+    assert back.axes == "TYXS"
+    assert back.data.shape == (2, 24, 20, 3)
+    assert back.pixel_size == pytest.approx({"Y": 0.25, "X": 0.25})
+
+
+def test_existing_files_are_kept_unless_asked(cli, picture, tmp_path):
+    out = tmp_path / "o.ome.tif"
+    out.write_bytes(b"precious")
+    refused = cli("upscale", picture, "-o", out, *TINY)
+    assert refused.status == 2
+    assert "--overwrite" in refused.err
+    assert out.read_bytes() == b"precious"
+    assert cli("upscale", picture, "-o", out, *TINY, "--overwrite").status == 0
+    assert read_image(out).data.shape == (48, 60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{tmp}/none.tif", "-o", "{tmp}/o.tif"], "no file"),
+        (["{tmp}/*.gif"], "Nothing matches"),
+        (["{picture}", "{tmp}/o.tif", "-d", "{tmp}/new"], "no file"),
+        (["{picture}", "-o", "{tmp}/o.gif"], "format"),
+        (["{picture}", "-m", "nothing"], "There is no model 'nothing'"),
+        (["{picture}", "--temperature", "-1"], "temperature"),
+        (["{picture}", "--temperature", "warm"], "--temperature"),
+        (["{picture}", "--outputs", "median"], "median"),
+        (["{picture}", "--tile", "big"], "--tile"),
+        (["{picture}", "--axes", "ZYX"], "ZYX"),
+        (["{picture}", "--device", "abacus"], "abacus"),
+        (["{picture}", "--noise", "loud"], "loud"),
+        (["{picture}", "--scale", "3"], "3"),
+        (["{picture}", "-n", "0"], "--samples"),
+        (["{picture}", "--pixel-size", "0"], "--pixel-size"),
+        (["{picture}", "-o", "{picture}", "--overwrite"], "its own result"),
+        (["{picture}", "--frobnicate"], "--frobnicate"),
+        (["{truncated}", "-o", "{tmp}/o.tif"], "truncated"),
+        (["{nan}", "-o", "{tmp}/o.tif"], "NaN"),
+        (["{complex}", "-o", "{tmp}/o.tif"], "complex"),
+        ([], "INPUT"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(cli, picture, tmp_path, arguments, said):
+    (tmp_path / "truncated.tif").write_bytes(picture.read_bytes()[:-500])
+    np.save(tmp_path / "nan.npy", np.full((5, 6), np.nan))
+    np.save(tmp_path / "complex.npy", np.ones((5, 6), complex))
+    before = names(tmp_path)
+    places = {
+        "tmp": tmp_path,
+        "picture": picture,
+        "truncated": tmp_path / "truncated.tif",
+        "nan": tmp_path / "nan.npy",
+        "complex": tmp_path / "complex.npy",
+    }
+    filled = [a.format(**places) for a in arguments]
+    model = () if "-m" in filled else TINY[:2]
+    done = cli("upscale", *filled, *model)
+    assert done.status == 2
+    assert done.out == ""
+    assert done.err.startswith("Error: ")
+    assert done.err.count("\n") == 1
+    assert said in done.err
+    assert names(tmp_path) == before
+
+
+def test_two_existing_files_are_not_guessed_about(cli, picture, tmp_path):
+    other = tmp_path / "other.tif"
+    tifffile.imwrite(other, np.zeros((5, 6), np.uint8))
+    done = cli("upscale", picture, other, *TINY, "--overwrite")
+    assert done.status == 2
+    assert "both exist" in done.err
+
+
+# --- Ctrl-C -------------------------------------------------------------------
+
+
+def test_an_interruption_leaves_nothing(cli, picture, tmp_path, monkeypatch):
+    def interrupted(self, n, outputs, quantiles, *, preview):
+        yield Progress(1, 10, "")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Posterior, "stream", interrupted)
+    before = names(tmp_path)
+    done = cli("upscale", picture, tmp_path / "o.ome.tif", *TINY)
+    assert done.status == 130
+    assert "half-written" in done.err
+    assert names(tmp_path) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
+def test_a_real_interruption_ends_with_130(picture, tmp_path):
+    np.save(tmp_path / "large.npy", np.random.default_rng(0).random((4000, 4000)))
+    out = tmp_path / "o.ome.tif"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_flowsr", "upscale", tmp_path / "large.npy", out,
+         *TINY, "-n", "50", "--tile", "64"],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    time.sleep(8)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "cell.ome.tif", "home", "large.npy",
+    ]  # fmt: skip
+
+
+# --- batch --------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(picture, tmp_path) -> Path:
+    """Two good images, one of them deeper, a bad one, and a file of another kind."""
+    source = tmp_path / "raw"
+    (source / "day 2").mkdir(parents=True)
+    picture.rename(source / "a.ome.tif")
+    write_image(source / "day 2" / "c.png", np.eye(10, dtype=np.uint8) * 100)
+    (source / "b.tif").write_bytes(b"II*\0 no image")
+    (source / "notes.txt").write_text("text")
+    return source
+
+
+def test_batch_goes_on_after_a_bad_file(cli, folder, tmp_path):
+    out = tmp_path / "out"
+    done = cli("batch", folder, out, "-r", *TINY, "--outputs", "mean", "--json")
+    assert done.status == 2
+    found = done.json
+    assert [Path(row["input"]).name for row in found["done"]] == ["a.ome.tif", "c.png"]
+    assert [Path(row["input"]).name for row in found["failed"]] == ["b.tif"]
+    assert "TIFF" in found["failed"][0]["error"]
+    assert names(out) == ["a-mean.ome.tif"]
+    assert names(out / "day 2") == ["c-mean.ome.tif"]
+
+
+def test_batch_leaves_out_what_is_done(cli, folder, tmp_path):
+    (folder / "b.tif").unlink()
+    out = tmp_path / "out"
+    assert cli("batch", folder, out, *TINY).status == 0
+    made = (out / "a-samples.ome.tif").stat().st_mtime_ns
+    again = cli("batch", folder, out, *TINY, "--resume", "--json")
+    assert again.status == 0
+    assert len(again.json["skipped"]) == 1
+    assert (out / "a-samples.ome.tif").stat().st_mtime_ns == made
+    assert cli("batch", folder, out, *TINY).status == 2
+
+
+def test_batch_refuses_names_that_would_collide(cli, folder, tmp_path):
+    write_image(folder / "a.png", np.zeros((5, 5), np.uint8))
+    done = cli("batch", folder, tmp_path / "out", *TINY)
+    assert done.status == 2
+    assert "both" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{tmp}/none", "{tmp}/o"], "no folder"),
+        (["{raw}", "{tmp}/o", "--pattern", "*.jpg"], "No image"),
+        (["{raw}", "{tmp}/o", "--format", "bmp"], "--format"),
+    ],
+)
+def test_batch_says_what_is_wrong(cli, folder, tmp_path, arguments, said):
+    filled = [a.format(tmp=tmp_path, raw=folder) for a in arguments]
+    done = cli("batch", *filled, *TINY)
+    assert done.status == 2
+    assert said in done.err
