@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.inference.axes import parse_axes
-from napari_flowsr.inference.options import ProgressCallback
 from napari_flowsr.inference.posterior import Posterior
 from napari_flowsr.inference.posterior import posterior as _bind
 from napari_flowsr.io.library import list_models, load_model
@@ -18,8 +15,12 @@ from napari_flowsr.io.provenance import provenance_script
 from napari_flowsr.models.card import Model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
     import torch
 
+    from napari_flowsr.inference.options import ProgressCallback
     from napari_flowsr.training.events import TrainEvent
 
 __all__ = [

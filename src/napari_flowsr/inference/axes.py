@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from napari_flowsr.errors import AxesError, ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Geometry", "parse_axes"]
 

@@ -6,22 +6,24 @@ import copy
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.errors import ImageError
-from napari_flowsr.inference.axes import Geometry
 from napari_flowsr.inference.decoder import ConditionCache, Limits, Setup
 from napari_flowsr.inference.intensity import Intensities
 from napari_flowsr.inference.maps import FieldMap
 from napari_flowsr.inference.memory import plan_budget
 from napari_flowsr.inference.options import Options
-from napari_flowsr.inference.source import Source
 from napari_flowsr.inference.tiles import TilePlan, padded_size
 from napari_flowsr.inference.units import Unit, Workload
 from napari_flowsr.models.card import ModelCard
+
+if TYPE_CHECKING:
+    from napari_flowsr.inference.axes import Geometry
+    from napari_flowsr.inference.source import Source
 
 __all__ = ["Bound", "flow_on"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,15 @@ from torch.nn import functional as F
 from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec, Window
 from napari_flowsr.errors import OutOfMemoryError, SizeError, UnstableDecodeError
 from napari_flowsr.inference.decoder import Setup, UnitDecoder, pad_plane
-from napari_flowsr.inference.maps import FieldMap
 from napari_flowsr.inference.memory import empty_cache, is_out_of_memory
 from napari_flowsr.inference.stability import COOLING, exploded
 from napari_flowsr.inference.tiles import Tile, TilePlan
-from napari_flowsr.inference.units import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_flowsr.inference.maps import FieldMap
+    from napari_flowsr.inference.units import Unit
 
 __all__ = ["UnitCoder"]
 
@@ -78,7 +81,7 @@ class UnitCoder:
                 )
             plan = replace(plan, tile=max(_SMALLEST, plan.tile // 2))
 
-    # --- encode ---------------------------------------------------------------------
+    # --- encode ---------------------------------------------------------------
 
     def _padded_hr(self, hr: Tensor) -> Tensor:
         """``(1, channels, H, W)`` of the padded plane, from ``(components, H, W)``."""
@@ -133,7 +136,7 @@ class UnitCoder:
                 ) from error
             raise
 
-    # --- decode ---------------------------------------------------------------------
+    # --- decode ---------------------------------------------------------------
 
     def decode(
         self, latents: Latents, wanted: Callable[[Tile], bool] = lambda tile: True

@@ -141,7 +141,7 @@ class UnitDecoder:
         """Plane number for the noise; the components of an RGB plane share theirs."""
         return 0 if self.setup.shared_noise else self.unit.plane
 
-    # --- the network ------------------------------------------------------------
+    # --- the network ----------------------------------------------------------
 
     def condition(self, tile: Tile) -> Condition:
         """Condition of a tile's window, from the cache or computed."""
@@ -212,7 +212,7 @@ class UnitDecoder:
         reduced = self.setup.workload.reduced(hr)
         return np.asarray(reduced.float().cpu().numpy())
 
-    # --- memory and stability ------------------------------------------------------
+    # --- memory and stability -------------------------------------------------
 
     def decode(self, tile: Tile, samples: range) -> HRTile:
         """HR content of a tile's core, ``(B, components, H, W)`` in network units.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Statistics", "check_quantiles"]
 

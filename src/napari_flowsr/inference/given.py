@@ -6,19 +6,21 @@ The functions behind the methods of the same names of `Posterior`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.core.latents import Latents
 from napari_flowsr.errors import SizeError, UnstableDecodeError
-from napari_flowsr.inference.bound import Bound
 from napari_flowsr.inference.coding import UnitCoder
 from napari_flowsr.inference.consistency import lr_psnr, lr_residual
 from napari_flowsr.inference.intensity import cast
 from napari_flowsr.inference.maps import parse_mask, parse_temperature
 from napari_flowsr.inference.source import plane_view
+
+if TYPE_CHECKING:
+    from napari_flowsr.inference.bound import Bound
 
 __all__ = ["consistency", "decode", "encode", "log_prob", "resample"]
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.errors import ImageError
 from napari_flowsr.inference.source import Source
-from napari_flowsr.models.card import Normalisation
+
+if TYPE_CHECKING:
+    from napari_flowsr.models.card import Normalisation
 
 __all__ = ["Intensities", "Range", "cast", "survey"]
 
@@ -232,14 +234,13 @@ def _range(
     if wanted.kind == "dtype":
         info = np.iinfo(dtype) if dtype.kind in "ui" else None
         return Range(float(info.min), float(info.max)) if info else Range(0.0, 1.0)
+    lowest, highest = min(t.low for t in group), max(t.high for t in group)
+    if not 1e-300 < highest - lowest < math.inf:
+        raise ImageError(
+            f"Intensities from {lowest:g} to {highest:g} span a range that floating "
+            "point cannot resolve. Rescale the image."
+        )
     values = np.concatenate([t.sampled() for t in group])
     low, high = (float(v) for v in np.percentile(values, (wanted.low, wanted.high)))
-    if not high > low:
-        # Nearly all pixels have one value, as in a sparse image: use the extremes.
-        low, high = min(t.low for t in group), max(t.high for t in group)
-    if not math.isfinite(high - low) or (high - low) < 1e-300:
-        raise ImageError(
-            f"Intensities from {low:g} to {high:g} span a range that floating point "
-            "cannot resolve. Rescale the image."
-        )
-    return Range(low, high)
+    # Nearly all pixels may have one value, as in a sparse image: then the extremes.
+    return Range(low, high) if high > low else Range(lowest, highest)

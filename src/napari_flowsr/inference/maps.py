@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numbers
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_flowsr.core.latents import Window
 from napari_flowsr.errors import OptionError
-from napari_flowsr.inference.axes import Geometry
+
+if TYPE_CHECKING:
+    from napari_flowsr.core.latents import Window
+    from napari_flowsr.inference.axes import Geometry
 
 __all__ = ["FieldMap", "parse_mask", "parse_temperature"]
 
@@ -66,7 +68,8 @@ def _broadcast(values: npt.NDArray[Any], geometry: Geometry, name: str) -> Field
     if values.ndim < 2 or values.shape[-2:] not in grids:
         raise OptionError(
             f"The {name} map has shape {values.shape}; its last two axes must be "
-            f"(Y, X) on the LR grid {geometry.lr_size} or the HR grid {geometry.hr_size}."
+            f"(Y, X) on the LR grid {geometry.lr_size} or on the HR grid "
+            f"{geometry.hr_size}."
         )
     full = (*geometry.loop_shape, *values.shape[-2:])
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import psutil
 import torch
 
-from napari_flowsr.core.flow import ConditionalFlow
+if TYPE_CHECKING:
+    from napari_flowsr.core.flow import ConditionalFlow
 
 __all__ = ["Budget", "available_memory", "is_out_of_memory", "plan_budget"]
 
@@ -52,16 +53,6 @@ def available_memory(device: torch.device) -> int:
     if device.type == "mps":
         used = torch.mps.current_allocated_memory()
         return max(0, int(torch.mps.recommended_max_memory() - used))
-    return _available_ram()
-
-
-def _available_ram() -> int:
-    try:
-        import psutil
-    except ImportError:
-        if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return 2 << 30  # a laptop's worth, where the system does not tell
     return int(psutil.virtual_memory().available)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.errors import OptionError
+
+if TYPE_CHECKING:
+    from napari_flowsr.core.flow import ConditionalFlow
 
 __all__ = ["PRIORS", "Options", "ProgressCallback"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,9 @@ from napari_flowsr.data.degrade import downscale
 from napari_flowsr.inference.consistency import lr_psnr
 from napari_flowsr.inference.ensemble import Statistics
 from napari_flowsr.inference.source import plane_view
-from napari_flowsr.inference.units import Unit, Workload
+
+if TYPE_CHECKING:
+    from napari_flowsr.inference.units import Unit, Workload
 
 __all__ = ["OUTPUTS", "Order", "Outputs"]
 

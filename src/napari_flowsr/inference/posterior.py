@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from napari_flowsr.core.device import resolve_device
-from napari_flowsr.core.latents import Latents
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference import given
 from napari_flowsr.inference.axes import Geometry, parse_axes
@@ -29,7 +26,14 @@ from napari_flowsr.inference.outputs import OUTPUTS, Order
 from napari_flowsr.inference.run import Run
 from napari_flowsr.inference.source import Source, open_array
 from napari_flowsr.io.provenance import image_hash, record
-from napari_flowsr.models.card import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+
+    from napari_flowsr.core.latents import Latents
+    from napari_flowsr.models.card import Model
 
 __all__ = ["Posterior", "posterior"]
 
@@ -80,7 +84,7 @@ class Posterior:
         self._source_hash = ""
         self._report: dict[str, Any] = {}
 
-    # --- samples and statistics ---------------------------------------------------
+    # --- samples and statistics -----------------------------------------------
 
     def stream(
         self,
@@ -185,7 +189,7 @@ class Posterior:
         arrays = [found[value] for value in checked]
         return arrays[0] if np.ndim(q) == 0 else np.stack(arrays)
 
-    # --- given HR images ----------------------------------------------------------
+    # --- given HR images ------------------------------------------------------
 
     def encode(self, hr: Any) -> Latents:
         """White latents of an HR image.
@@ -246,8 +250,8 @@ class Posterior:
         Returns
         -------
         ndarray
-            Dtype of ``hr``. Beyond the model's reach of the mask its pixels are those of
-            ``hr`` bit for bit.
+            Dtype of ``hr``. Beyond the model's reach of the mask its pixels are
+            those of ``hr``, bit for bit.
         """
         return given.resample(self._bound, hr, mask, seed, temperature)
 
@@ -265,7 +269,7 @@ class Posterior:
         """
         return given.consistency(self._bound, hr)
 
-    # --- provenance ---------------------------------------------------------------
+    # --- provenance -----------------------------------------------------------
 
     def provenance(self, kind: str, **extra: Any) -> dict[str, Any]:
         """Record of how a result came about, JSON-able (see `io.provenance.record`).

@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +31,11 @@ from napari_flowsr.inference.events import (
 from napari_flowsr.inference.outputs import Order, Outputs
 from napari_flowsr.inference.stability import RedrawGrid, redraw_report
 from napari_flowsr.inference.tiles import Tile
-from napari_flowsr.inference.units import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from napari_flowsr.inference.units import Unit
 
 __all__ = ["Run"]
 

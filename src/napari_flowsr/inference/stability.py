@@ -14,16 +14,20 @@ Boosting Flow-based Generative Super-Resolution Models via Learned Prior (Tsao e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_flowsr.core.latents import Window
 from napari_flowsr.errors import UnstableDecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari_flowsr.core.latents import Window
 
 __all__ = ["COOLING", "RedrawGrid", "exploded", "explosion_limit"]
 
@@ -124,8 +128,8 @@ class RedrawGrid:
             raise UnstableDecodeError(
                 f"Sample {sample} is not finite around LR row {row * self.block}, "
                 f"column {column * self.block}, even at temperature 0 there "
-                f"({len(COOLING)} redraws). Lower the temperature, check the image for extreme values, "
-                "or use another model."
+                f"({len(COOLING)} redraws). Lower the temperature, check the "
+                "image for extreme values, or use another model."
             )
         return RedrawGrid(attempts, self.block)
 

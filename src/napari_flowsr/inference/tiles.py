@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from napari_flowsr.core.latents import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Tile", "TilePlan", "padded_size"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,9 @@ from torch import Tensor
 from napari_flowsr.data.degrade import upscale_bicubic
 from napari_flowsr.inference.intensity import Intensities, Range, cast
 from napari_flowsr.inference.source import plane_view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Unit", "Workload"]
 
@@ -103,7 +105,7 @@ class Workload:
             return values
         return values.mean(1, keepdim=True)
 
-    # --- writing ----------------------------------------------------------------
+    # --- writing --------------------------------------------------------------
 
     def new(self, dtype: np.dtype[Any] | type, *leading: int) -> Array:
         """Array of ``(*leading, *output shape)``, without content."""

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from napari_flowsr.data.degrade import downscale, upscale_bicubic
+from napari_flowsr.errors import OptionError
+from napari_flowsr.inference import consistency
+from napari_flowsr.inference.consistency import Projection, lr_psnr
+from napari_flowsr.inference.posterior import posterior
+
+NAME = "matlab-bicubic"
+
+
+def projected(hr, lr, scale):
+    projection = Projection(hr, lr, scale, NAME)
+    steps = 0
+    while not projection.finished:
+        projection.step()
+        steps += 1
+    return (*projection.result(), steps)
+
+
+@pytest.mark.parametrize(("size", "scale"), [((9, 14), 2), ((7, 5), 3), ((1, 1), 4)])
+def test_projection_is_the_smallest_correction(size, scale) -> None:
+    generator = torch.Generator().manual_seed(0)
+    lr = torch.rand(1, *size, generator=generator)
+    noise = torch.randn(1, *(s * scale for s in size), generator=generator)
+    hr = upscale_bicubic(lr, scale) + 0.1 * noise
+    found, psnr, steps = projected(hr, lr, scale)
+    assert psnr >= 70
+    assert steps <= 20
+    # Against the pseudo-inverse of the operator as a dense matrix.
+    count = hr.numel()
+    basis = torch.eye(count, dtype=torch.float64).reshape(count, *hr.shape[1:])
+    matrix = downscale(basis, scale, NAME).reshape(count, -1).T
+    residual = lr.double().flatten() - matrix @ hr.double().flatten()
+    exact = hr.double().flatten() + torch.linalg.pinv(matrix) @ residual
+    assert (found.double().flatten() - exact).abs().max() < 5e-3
+
+
+def test_unreachable_consistency_is_an_error(monkeypatch) -> None:
+    monkeypatch.setattr(consistency, "_MAX_STEPS", 1)
+    with pytest.raises(OptionError, match="60 dB"):
+        projected(5 * torch.randn(1, 16, 16), torch.rand(1, 8, 8), 2)
+
+
+@pytest.mark.parametrize("tile", [None, 16, 11])
+def test_consistent_samples_in_any_tiling(model, image, tile) -> None:
+    whole = posterior(image, model, consistent=True, tile=None).sample(2)
+    post = posterior(image, model, consistent=True, tile=tile)
+    *_, last = post.stream(2, preview=False)
+    np.testing.assert_allclose(last.result.samples, whole, atol=1e-4)
+    for sample, reported in zip(whole, last.result.report["lr_psnr"], strict=True):
+        psnr, residual = post.consistency(sample)
+        assert psnr >= 60
+        assert reported >= 60
+        assert residual.shape == image.shape
+    samples = last.result.samples
+    np.testing.assert_allclose(last.result.mean, samples.mean(0), atol=1e-4)
+    np.testing.assert_allclose(last.result.std, samples.std(0), atol=1e-4)
+
+
+def test_consistent_colour_stack_with_preview(model, image) -> None:
+    stack = np.stack([np.stack([image, image, 2 * image], -1)] * 2)
+    post = posterior(stack, model, axes="ZYXS", consistent=True, tile=16)
+    for sample in post.sample(2):
+        assert post.consistency(sample)[0] >= 60
+
+
+def test_consistent_works_inside_the_callers_inference_mode(model, image) -> None:
+    with torch.inference_mode():
+        sample = posterior(image, model, consistent=True).sample(1)[0]
+    assert posterior(image, model).consistency(sample)[0] >= 60
+
+
+def test_inconsistent_before(model, image) -> None:
+    post = posterior(image, model)
+    assert post.consistency(post.sample(1)[0])[0] < 40
+
+
+def test_residual_is_in_intensity_units(model, image) -> None:
+    post = posterior(image, model)
+    hr = upscale_bicubic(torch.from_numpy(image), 2).numpy()
+    base = post.consistency(hr)[1]
+    shifted = post.consistency(hr + 2)[1]
+    np.testing.assert_allclose(shifted - base, 2, atol=1e-4)
+    exact = downscale(torch.from_numpy(hr), 2, NAME).numpy() - image
+    np.testing.assert_allclose(base, exact, atol=1e-4)
+
+
+def test_cancel_during_back_projection(model, image) -> None:
+    messages = []
+    for event in posterior(image, model, consistent=True).stream(1):
+        messages.append(event.message)
+        if "back-projection" in event.message:
+            break
+    assert len(messages) == 2
+
+
+def test_psnr() -> None:
+    assert lr_psnr(1e-6) == pytest.approx(60)
+    assert lr_psnr(0.0) == float("inf")

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_flowsr.errors import ImageError
+from napari_flowsr.inference import intensity
+from napari_flowsr.inference.axes import Geometry, parse_axes
+from napari_flowsr.inference.intensity import cast, survey
+from napari_flowsr.inference.source import Source, open_array
+from napari_flowsr.models.card import Normalisation
+
+PERCENTILE = Normalisation("percentile", 0.1, 99.9)
+
+
+def surveyed(array, axes=None, normalisation=PERCENTILE, joint=False, nan="raise"):
+    array = open_array(array)
+    geometry = Geometry(parse_axes(axes, array.shape), array.shape, 2.0)
+    return survey(Source(array, geometry), normalisation, joint=joint, nan=nan)
+
+
+def test_percentiles_of_the_whole_stack_per_channel() -> None:
+    array = np.random.default_rng(0).normal(size=(3, 2, 20, 21))
+    array[:, 1] = 100 + 7 * array[:, 1]
+    found = surveyed(array, "TCYX")
+    for channel in range(2):
+        low, high = np.percentile(array[:, channel], (0.1, 99.9))
+        for time in range(3):
+            span = found.range(2 * time + channel, 0)
+            assert (span.low, span.high) == pytest.approx((low, high), rel=1e-12)
+
+
+def test_colours_share_a_range_only_for_an_rgb_model() -> None:
+    array = np.random.default_rng(0).integers(0, 99, (9, 8, 3)).astype(np.uint8)
+    array[..., 1] += 100
+    apart, joint = (surveyed(array, "YXS", joint=j) for j in (False, True))
+    assert apart.range(0, 0) != apart.range(0, 1)
+    assert joint.range(0, 0) == joint.range(0, 1) == joint.range(0, 2)
+
+
+def test_large_images_are_sampled(monkeypatch) -> None:
+    array = np.random.default_rng(0).normal(size=(4, 64, 64))
+    exact = surveyed(array).range(0, 0)
+    monkeypatch.setattr(intensity, "EXACT_PIXELS", 4096)
+    sampled = surveyed(array).range(0, 0)
+    assert sampled != exact
+    assert sampled == surveyed(array).range(0, 0)
+    assert sampled.high == pytest.approx(exact.high, abs=0.5)
+
+
+def test_dtype_range() -> None:
+    kind = Normalisation("dtype")
+    span = surveyed(np.array([[3, 9]], np.int16), normalisation=kind).range(0, 0)
+    assert (span.low, span.high) == (-32768, 32767)
+    span = surveyed(np.array([[3.0, 9.0]]), normalisation=kind).range(0, 0)
+    assert (span.low, span.high) == (0.0, 1.0)
+
+
+def test_sparse_image_uses_its_extremes() -> None:
+    array = np.zeros((100, 100), np.uint16)
+    array[5, 5] = 700
+    assert surveyed(array).range(0, 0).high == 700
+    assert not surveyed(array).constant
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_non_finite_raises_or_is_filled(value) -> None:
+    array = np.tile(np.arange(6.0), (5, 1))
+    array[2, 3] = value
+    array[0, 5] = value
+    before = array.copy()
+    with pytest.raises(ImageError, match=r"2 pixels .* nan='fill'"):
+        surveyed(array)
+    found = surveyed(array, nan="fill")
+    assert found.filled == 2
+    plane = found.plane(0)[:, :, 0]
+    assert np.isfinite(plane).all()
+    assert plane[2, 3] in (2, 3, 4)
+    assert plane[0, 5] in (4, 5)
+    np.testing.assert_array_equal(array, before)  # the caller's array is left alone
+
+
+def test_empty_planes_get_the_median_and_empty_channels_raise() -> None:
+    array = np.random.default_rng(0).normal(size=(2, 5, 5))
+    array[1] = np.nan
+    found = surveyed(array, nan="fill")
+    assert (found.plane(1) == np.median(array[0])).all()
+    with pytest.raises(ImageError, match="no finite pixel"):
+        surveyed(array, "CYX", nan="fill")
+
+
+def test_unresolvable_range() -> None:
+    with pytest.raises(ImageError, match="floating point"):
+        surveyed(np.array([[-1.5e308, 1.5e308]]))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (np.uint8, [0, 0, 2, 255]),
+        (np.int16, [-9, 0, 2, 32767]),
+        (np.bool_, [False, False, True, True]),
+        (np.float32, [-9, 0.4, 1.6, 1e9]),
+        (np.float16, [-9, np.float16(0.4), np.float16(1.6), 65504]),
+        (np.int64, [-9, 0, 2, 10**9]),
+    ],
+)
+def test_cast(dtype, expected) -> None:
+    found = cast(np.array([-9, 0.4, 1.6, 1e9]), np.dtype(dtype))
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, np.array(expected, dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_cast_does_not_wrap_at_64_bits(dtype) -> None:
+    top = cast(np.array([1e30]), np.dtype(dtype))[0]
+    assert np.iinfo(dtype).max - int(top) < 5000
+
+
+@pytest.mark.parametrize(
+    ("array", "say"),
+    [
+        (np.ones((4, 4), complex), "complex"),
+        (np.full((4, 4), "a"), "dtype"),
+        (np.full((4, 4), None), "dtype object"),
+        ([[1, 2], [3]], "cannot be made an array"),
+        (np.ma.masked_less(np.arange(16.0).reshape(4, 4), 3), "masked"),
+        (np.zeros((4, 4), "datetime64[s]"), "dtype"),
+    ],
+)
+def test_unusable_arrays(array, say) -> None:
+    with pytest.raises(ImageError, match=say):
+        open_array(array)
+
+
+def test_an_array_without_masked_pixels_is_fine() -> None:
+    assert open_array(np.ma.array([[1.0, 2.0]])).shape == (1, 2)

@@ -1,0 +1,561 @@
+"""Contract tests of the posterior: what may not change a pixel, and what must."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from napari_flowsr.errors import (
+    AxesError,
+    Cancelled,
+    DeviceError,
+    ImageError,
+    OptionError,
+    OutOfMemoryError,
+)
+from napari_flowsr.inference import decoder, source
+from napari_flowsr.inference.events import Finished, Progress, SampleReady
+from napari_flowsr.inference.posterior import posterior
+from napari_flowsr.models import _registry
+from napari_flowsr.models.card import Model, ModelCard, Normalisation
+
+# "<= 1e-5 of the range": the range of `image` is about 6.
+CLOSE = 1e-5
+
+
+def result_of(post, n=3, **options):
+    *_, last = post.stream(n, **options)
+    assert isinstance(last, Finished)
+    return last.result
+
+
+# --- what may not change the result -------------------------------------------
+
+
+@pytest.mark.parametrize("tile", [9, 16, 17, 1000, "auto"])
+def test_tile_size_does_not_change_the_result(model, image, tile) -> None:
+    whole = posterior(image, model, tile=None).sample(2)
+    tiled = posterior(image, model, tile=tile).sample(2)
+    assert np.abs(tiled - whole).max() <= CLOSE * np.ptp(whole)
+
+
+@pytest.mark.parametrize("tile", [4, 7])
+def test_tiles_fall_on_whole_cells_of_coarse_levels(make_pyramid, image, tile) -> None:
+    model = make_pyramid()
+    image = image[:21, :15]
+    whole = posterior(image, model, tile=None).sample(2)
+    tiled = posterior(image, model, tile=tile).sample(2)
+    assert np.abs(tiled - whole).max() <= CLOSE * np.ptp(whole)
+    assert len(set(model.flow.windows)) > 1
+
+
+@pytest.mark.parametrize("family", _registry.families())
+def test_every_family_gives_the_same_in_tiles(family, image) -> None:
+    for config in _registry.example_configs(family):
+        torch.manual_seed(0)
+        flow = _registry.build(family, config).eval()
+        with torch.no_grad():
+            for parameter in flow.parameters():
+                if not parameter.any():
+                    parameter.normal_(0, 0.02)
+        model = _model_of(flow)
+        scale = flow.scales[0]
+        runs = [
+            posterior(image[:, :9], model, tile=t, scale=scale, temperature=0.5).sample(
+                1
+            )
+            for t in (None, 20)
+        ]
+        assert np.abs(runs[0] - runs[1]).max() <= CLOSE * np.ptp(runs[0])
+
+
+def _model_of(flow):
+    card = ModelCard(
+        name="test", family=flow.family, scales=flow.scales, channels=flow.channels
+    )
+    return Model(card, flow)
+
+
+def test_a_sample_does_not_depend_on_how_many_are_drawn(model, image) -> None:
+    nine = posterior(image, model).sample(9)  # more than one batch
+    for n in (1, 2, 5):
+        few = posterior(image, model).sample(n)
+        np.testing.assert_allclose(few, nine[:n], atol=CLOSE)
+
+
+def test_preview_and_statistics_agree_with_the_samples(model, image) -> None:
+    samples = posterior(image, model).sample(5)
+    for preview in (True, False):
+        found = result_of(posterior(image, model, tile=16), 5, preview=preview)
+        np.testing.assert_allclose(found.samples, samples, atol=CLOSE)
+        np.testing.assert_allclose(found.mean, samples.mean(0), atol=CLOSE)
+        np.testing.assert_allclose(found.std, samples.std(0), atol=CLOSE)
+        for q, array in found.quantiles.items():
+            expected = np.quantile(samples, q, axis=0)
+            np.testing.assert_allclose(array, expected, atol=CLOSE)
+            assert array.dtype == np.float32
+
+
+def test_streaming_methods(model, image) -> None:
+    post = posterior(image, model, tile=16)
+    samples = post.sample(4)
+    np.testing.assert_allclose(post.mean(4), samples.mean(0), atol=CLOSE)
+    np.testing.assert_allclose(post.std(4), samples.std(0), atol=CLOSE)
+    both = post.quantile([0.25, 0.5], 4)
+    assert both.shape == (2, 74, 58)
+    np.testing.assert_allclose(both[1], np.median(samples, axis=0), atol=CLOSE)
+    np.testing.assert_array_equal(post.quantile(0.25, 4), both[0])
+    assert (post.std(1) == 0).all()
+
+
+def test_view_order_and_container_do_not_matter(model, image) -> None:
+    expected = posterior(image, model).sample(1)
+    big_endian = image.astype(">f4")
+    strided = np.repeat(image, 2, axis=1)[:, ::2]
+    transposed = np.asfortranarray(image)
+    for same in (big_endian, strided, transposed, image.tolist(), image[::-1][::-1]):
+        found = posterior(same, model).sample(1)
+        np.testing.assert_allclose(found, expected, atol=CLOSE)
+        assert found.dtype.isnative
+    by_x_first = posterior(image.T, model, axes="XY").sample(1)
+    np.testing.assert_allclose(by_x_first[0].T, expected[0], atol=CLOSE)
+
+
+# --- what must change it ------------------------------------------------------
+
+
+def test_seeds_and_temperature(model, image) -> None:
+    def draw(**options):
+        return posterior(image, model, **options).sample(1)
+
+    base = draw(seed=1)
+    np.testing.assert_array_equal(base, draw(seed=1))
+    assert not np.allclose(base, draw(seed=2))
+    assert not np.allclose(base, draw(seed=1 + 2**40))
+    assert not np.allclose(base, draw(seed=-1))
+    np.testing.assert_array_equal(draw(temperature=0), draw(temperature=0, seed=9))
+    card = model.card.with_(temperature=0.3)
+    cool = type(model)(card, model.flow)
+    np.testing.assert_array_equal(
+        posterior(image, cool).sample(1), draw(temperature=0.3)
+    )
+
+
+def test_noise_per_plane_or_shared(model, image) -> None:
+    stack = np.stack([image, image])
+    apart = posterior(stack, model).sample(1)[0]
+    shared = posterior(stack, model, noise="shared").sample(1)[0]
+    assert not np.allclose(apart[0], apart[1])
+    np.testing.assert_array_equal(shared[0], shared[1])
+    np.testing.assert_allclose(apart[0], shared[0], atol=CLOSE)
+
+
+@pytest.mark.parametrize("grid", [1, 2])
+@pytest.mark.parametrize("tile", [None, 11])
+def test_temperature_map(model, image, grid, tile) -> None:
+    taus = np.zeros((37 * grid, 29 * grid))
+    taus[20 * grid :] = 0.8
+    mixed = posterior(image, model, temperature=taus, tile=tile).sample(1)[0]
+    mode = posterior(image, model, temperature=0).sample(1)[0]
+    drawn = posterior(image, model, temperature=0.8).sample(1)[0]
+    reach = model.flow.receptive_field
+    top, bottom = slice(0, 2 * (20 - reach)), slice(2 * (20 + reach), None)
+    np.testing.assert_allclose(mixed[top], mode[top], atol=CLOSE)
+    np.testing.assert_allclose(mixed[bottom], drawn[bottom], atol=CLOSE)
+
+
+def test_temperature_map_per_plane(model, image) -> None:
+    stack = np.stack([image, image])
+    taus = np.stack([np.zeros_like(image), np.ones_like(image)])
+    found = posterior(stack, model, temperature=taus).sample(1)[0]
+    mode, drawn = (posterior(stack, model, temperature=t).sample(1)[0] for t in (0, 1))
+    np.testing.assert_allclose(found, [mode[0], drawn[1]], atol=CLOSE)
+
+
+# --- dtypes, sizes, axes ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "uint8",
+        "int16",
+        "uint16",
+        ">u2",
+        "uint32",
+        "int64",
+        "uint64",
+        "float16",
+        "float32",
+    ],
+)
+def test_dtype_and_range_are_kept(model, image, dtype) -> None:
+    given = (image * 10).astype(dtype)
+    found = posterior(given, model, temperature=0).sample(1)
+    assert found.dtype == np.dtype(dtype).newbyteorder("=")
+    exact = posterior(given.astype(np.float64), model, temperature=0).sample(1)
+    slack = 0.5 + 1e-3 if found.dtype.kind in "ui" else 0.1
+    clipped = np.clip(exact, 0, None) if found.dtype.kind == "u" else exact
+    assert np.abs(found.astype(float) - clipped).max() <= slack
+
+
+def test_floats_are_not_clipped_and_float64_stays(model, image) -> None:
+    found = posterior(image.astype(np.float64), model, temperature=2.0).sample(1)
+    assert found.dtype == np.float64
+    assert found.max() > image.max()
+
+
+def test_bool_is_thresholded(model, image) -> None:
+    mask = image > 10
+    found = posterior(mask, model, temperature=0).sample(1)[0]
+    assert found.dtype == bool
+    as_float = posterior(mask.astype(float), model, temperature=0).sample(1)[0]
+    np.testing.assert_array_equal(found, as_float >= 0.5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (2, 3), (5, 5)])
+@pytest.mark.parametrize("padded", [False, True])
+def test_tiny_sizes(model, make_pyramid, shape, padded) -> None:
+    chosen = make_pyramid() if padded else model
+    ramp = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    found = posterior(ramp, chosen, tile=4).sample(2)
+    assert found.shape == (2, 2 * shape[0], 2 * shape[1])
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_scales(make_compact, image, scale) -> None:
+    model = make_compact(scale=scale)
+    post = posterior(image, model, scale=scale, tile=10)
+    assert post.sample(1).shape == (1, 37 * scale, 29 * scale)
+    assert post.geometry.scales == (scale, scale)
+
+
+def test_five_axes_loop_over_planes(model, image) -> None:
+    stack = np.stack([image, 2 * image, image + 1, image - 4]).reshape(2, 1, 2, 37, 29)
+    found = posterior(stack, model, axes="TZCYX").sample(2)
+    assert found.shape == (2, 2, 1, 2, 74, 58)
+    # Each channel has its own range, over all times.
+    one = posterior(stack[:, :, 1], model, noise="shared").sample(1)[0]
+    shared = posterior(stack, model, axes="TZCYX", noise="shared").sample(1)[0]
+    np.testing.assert_allclose(shared[:, :, 1], one, atol=CLOSE)
+
+
+def test_colour_by_a_one_channel_model(model, image) -> None:
+    rgb = np.stack([image, image, 3 * image], -1)
+    found = posterior(rgb, model, axes="YXS").sample(1)[0]
+    gray = posterior(image, model).sample(1)[0]
+    # The components share the noise, so that gray stays gray.
+    np.testing.assert_array_equal(found[..., 0], found[..., 1])
+    np.testing.assert_allclose(found[..., 0], gray, atol=CLOSE)
+    np.testing.assert_allclose(found[..., 2], 3 * gray, atol=1e-3)
+
+
+def test_rgb_model_on_rgb_and_on_gray(make_compact, image) -> None:
+    # Percentiles of three equal components are not exactly those of one.
+    rgb_model = make_compact(channels=3, normalisation=Normalisation("dtype"))
+    rgb = np.stack([image, image, image], -1)
+    found = posterior(rgb, rgb_model, axes="YXS", tile=12).sample(1)[0]
+    assert found.shape == (74, 58, 3)
+    gray = posterior(image, rgb_model).sample(1)[0]
+    np.testing.assert_allclose(gray, found.mean(-1), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_alpha_is_enlarged_bicubically(rgb_model, model, dtype) -> None:
+    rgba = np.random.default_rng(0).integers(0, 255, (9, 8, 4)).astype(dtype)
+    rgba[..., 3] = 255
+    rgba[:4, :, 3] = 0
+    for chosen in (model, rgb_model):
+        post = posterior(rgba, chosen, axes="YXS")
+        result = result_of(post, 2)
+        alpha = result.samples[..., 3].astype(float)
+        assert (alpha[:, 0] == 0).all()
+        assert (alpha[:, -1] == 255).all()
+        assert len(np.unique(alpha)) > 2  # soft between, not nearest
+        assert (result.std[..., 3] == 0).all()
+        np.testing.assert_array_equal(result.samples[0, ..., :3].shape, (18, 16, 3))
+
+
+@pytest.mark.parametrize("value", [0, 7, 2**63 + 12345])
+def test_a_constant_image_gives_that_constant(model, make_pyramid, value) -> None:
+    given = np.full((6, 5), value, np.uint64)
+    for chosen in (model, make_pyramid()):
+        found = result_of(posterior(given, chosen, seed=4), 2)
+        assert (found.samples == value).all()
+        assert (found.mean == np.float32(value)).all()
+        assert (found.std == 0).all()
+        assert (found.quantiles[0.05] == np.float32(value)).all()
+
+
+def test_a_constant_channel_beside_others(model, image) -> None:
+    green = np.zeros((37, 29, 3), np.float32)
+    green[..., 1] = image
+    found = posterior(green, model, axes="YXS").sample(1)[0]
+    assert (found[..., [0, 2]] == 0).all()
+    assert np.ptp(found[..., 1]) > 1
+
+
+# --- lazy arrays --------------------------------------------------------------
+
+
+class Lazy:
+    """An array that counts what is read of it."""
+
+    def __init__(self, array) -> None:
+        self.array, self.largest = array, 0
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, index):
+        found = self.array[index]
+        self.largest = max(self.largest, found.size)
+        return found
+
+    def __array__(self, dtype=None, copy=None):
+        raise AssertionError("read at once")
+
+
+def test_large_lazy_arrays_are_read_plane_by_plane(model, image, monkeypatch) -> None:
+    stack = np.stack([image, image + 1, image * 2])
+    expected = posterior(stack, model).sample(1)
+    monkeypatch.setattr(source, "READ_AT_ONCE", 100)
+    lazy = Lazy(stack)
+    np.testing.assert_array_equal(posterior(lazy, model).sample(1), expected)
+    assert lazy.largest == image.size
+
+
+@pytest.mark.parametrize("limit", [1 << 28, 100])
+@pytest.mark.parametrize("kind", ["dask", "zarr"])
+def test_dask_and_zarr(model, image, monkeypatch, kind, limit) -> None:
+    monkeypatch.setattr(source, "READ_AT_ONCE", limit)
+    stack = np.stack([image, image + 1])
+    if kind == "dask":
+        da = pytest.importorskip("dask.array")
+        lazy = da.from_array(stack, chunks=(1, 16, 16))
+    else:
+        zarr = pytest.importorskip("zarr")
+        lazy = zarr.create_array({}, shape=stack.shape, chunks=(1, 16, 16), dtype="f4")
+        lazy[:] = stack
+    found = posterior(lazy, model).sample(1)
+    np.testing.assert_array_equal(found, posterior(stack, model).sample(1))
+
+
+# --- bad input ----------------------------------------------------------------
+
+
+def test_bad_images(model, image) -> None:
+    with pytest.raises(ImageError, match="complex"):
+        posterior(image + 1j, model)
+    with pytest.raises(ImageError, match="no pixels"):
+        posterior(np.zeros((0, 5)), model)
+    with pytest.raises(ImageError, match="two axes"):
+        posterior(np.zeros(5), model)
+    with pytest.raises(ImageError, match="NaN"):
+        posterior(np.where(image > 10, np.nan, image), model)
+    with pytest.raises(AxesError, match="axes"):
+        posterior(np.zeros((5, 5, 3)), model)
+    with pytest.raises(AxesError, match="5 axes"):
+        posterior(np.zeros((1, 1, 1, 4, 4)), model, axes="TZCY")
+
+
+def test_nan_is_filled_and_reported(model, image) -> None:
+    holes = image.copy()
+    holes[5, 5] = np.nan
+    found = result_of(posterior(holes, model, nan="fill"), 1)
+    assert np.isfinite(found.samples).all()
+    assert found.report["filled_pixels"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "say"),
+    [
+        ({"temperature": -1}, "must not be negative"),
+        ({"temperature": float("nan")}, "NaN"),
+        ({"temperature": "warm"}, "number"),
+        ({"temperature": np.ones((3, 3))}, "LR grid"),
+        ({"temperature": np.full((37, 29), -1.0)}, "negative"),
+        ({"scale": 3}, "Scale 3"),
+        ({"scale": "big"}, "scale"),
+        ({"seed": 1.5}, "seed"),
+        ({"prior": "learned"}, "'gaussian'"),
+        ({"noise": "white"}, "'shared'"),
+        ({"nan": "ignore"}, "'fill'"),
+        ({"tile": 0}, "at least 1"),
+        ({"tile": "big"}, "tile"),
+    ],
+)
+def test_bad_options_say_what_is_allowed(model, image, options, say) -> None:
+    with pytest.raises(OptionError, match=say):
+        posterior(image, model, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n": 0},
+        {"n": 2.5},
+        {"outputs": ("median",)},
+        {"outputs": ()},
+        {"quantiles": (2,)},
+    ],
+)
+def test_stream_checks_its_options_at_once(model, image, options) -> None:
+    with pytest.raises(OptionError):
+        posterior(image, model).stream(**options)
+
+
+def test_unknown_device(model, image) -> None:
+    with pytest.raises(DeviceError, match="'auto'"):
+        posterior(image, model, device="gpu")
+
+
+# --- events, cancelling, resources --------------------------------------------
+
+
+def test_order_of_events(model, image) -> None:
+    post = posterior(image, model, tile=16)
+    events = list(post.stream(3))
+    ready = [e.index for e in events if isinstance(e, SampleReady)]
+    assert ready == [0, 1, 2]
+    first = next(i for i, e in enumerate(events) if isinstance(e, SampleReady))
+    ticks = [e for e in events if isinstance(e, Progress)]
+    assert ticks[-1].done == ticks[-1].total == 3 * 6
+    assert all(a.done <= b.done <= b.total for a, b in pairwise(ticks))
+    assert events[first - 1].done == 6  # one sample of six tiles, and no more
+    final = events[-1].result
+    np.testing.assert_array_equal(events[first].array, final.samples[0])
+
+
+def test_a_preview_comes_even_if_only_the_mean_is_wanted(model, image) -> None:
+    events = list(posterior(image, model).stream(3, ("mean",)))
+    (ready,) = [e for e in events if isinstance(e, SampleReady)]
+    sample = posterior(image, model).sample(1)[0]
+    np.testing.assert_allclose(ready.array, sample, atol=CLOSE)
+    assert events[-1].result.samples is None
+    assert events[-1].result.std is None
+    assert not events[-1].result.quantiles
+
+
+def test_cancel_by_not_iterating_on(make_pyramid, image) -> None:
+    model = make_pyramid()
+    stream = posterior(image, model, tile=8).stream(4)
+    next(stream)
+    stream.close()
+    assert len(model.flow.batches) == 1
+
+
+def test_cancel_from_the_callback(make_pyramid, image) -> None:
+    model, calls = make_pyramid(), []
+
+    def stop(done: int, total: int) -> None:
+        calls.append((done, total))
+        if done >= 2:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        posterior(image, model, tile=8, progress=stop).sample(1)
+    assert calls[-1][0] == 2
+    assert len(model.flow.batches) == 2
+
+
+def test_condition_is_computed_once_per_tile(make_pyramid, image) -> None:
+    for preview in (True, False):
+        model = make_pyramid()
+        post = posterior(image, model, tile=16)
+        calls = model.flow.windows
+        before = len(calls)
+        (*_, last) = post.stream(20, preview=preview)
+        probes = [w for w in calls[before:] if w == (32, 32)]  # of the memory estimate
+        assert len(calls) - before - len(probes) == last.result.report["tiles"]
+
+
+def test_condition_is_recomputed_rather_than_kept_beyond_the_budget(
+    make_pyramid, image, monkeypatch
+) -> None:
+    model = make_pyramid()
+    expected = posterior(image, model, tile=10).sample(3)
+    monkeypatch.setattr(decoder.ConditionCache, "put", lambda *args: None)
+    found = result_of(posterior(image, model, tile=10), 3)
+    np.testing.assert_allclose(found.samples, expected, atol=CLOSE)
+
+
+def test_inference_mode_does_not_leak_to_the_consumer(model, image) -> None:
+    for _ in posterior(image, model, tile=16).stream(2):
+        assert not torch.is_inference_mode_enabled()
+        assert torch.is_grad_enabled()
+        weight = torch.ones(2, requires_grad=True)
+        (weight * 2).sum().backward()
+
+
+def test_the_model_is_left_as_it_was(model, image) -> None:
+    model.flow.train()
+    before = {k: v.clone() for k, v in model.flow.state_dict().items()}
+    posterior(image, model).sample(1)
+    assert model.flow.training
+    for key, value in model.flow.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried"),
+        MemoryError(),
+    ],
+)
+def test_lack_of_memory_makes_tiles_smaller(make_pyramid, image, monkeypatch, error):
+    model = make_pyramid()
+    expected = posterior(image, model, tile=None).sample(3)
+    decode = type(model.flow).decode
+
+    def small_only(self, latents, cond):
+        if latents.batch * latents.levels[0][0].numel() > 4 * 900:
+            raise error
+        return decode(self, latents, cond)
+
+    monkeypatch.setattr(type(model.flow), "decode", small_only)
+    found = result_of(posterior(image, model, tile=None), 3, preview=False)
+    np.testing.assert_allclose(found.samples, expected, atol=CLOSE)
+    assert found.report["memory_shortage"]
+    assert found.report["batch"] == 1
+
+
+def test_no_memory_at_all(make_pyramid, image, monkeypatch) -> None:
+    model = make_pyramid()
+
+    def never(self, latents, cond):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(type(model.flow), "decode", never)
+    with pytest.raises(OutOfMemoryError, match="smaller model"):
+        posterior(image, model).sample(1)
+
+
+def test_other_runtime_errors_pass_through(make_pyramid, image, monkeypatch) -> None:
+    model = make_pyramid()
+
+    def broken(self, latents, cond):
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr(type(model.flow), "decode", broken)
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        posterior(image, model).sample(1)
+
+
+def test_provenance_is_complete(model, image) -> None:
+    post = posterior(image, model, seed=5, temperature=np.ones((37, 29)))
+    post.sample(2)
+    record = post.provenance("sample", sample=1, source_name="cells")
+    assert record["detail_inferred"] is True
+    assert record["model_sha256"] == model.card.sha256
+    assert record["seed"] == 5
+    assert record["source_name"] == "cells"
+    assert record["report"]["tile"] == record["tile"]
+    assert len(record["report"]["lr_psnr"]) == 2
+    import json
+
+    assert json.loads(json.dumps(record, allow_nan=False)) == record

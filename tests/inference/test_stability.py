@@ -1,0 +1,96 @@
+"""Redrawing where the inverse explodes: the same way for any tiling, and reported."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_flowsr.core.latents import Window
+from napari_flowsr.errors import UnstableDecodeError
+from napari_flowsr.inference.posterior import posterior
+from napari_flowsr.inference.stability import COOLING, RedrawGrid, exploded
+
+
+@pytest.fixture
+def field() -> np.ndarray:
+    """Three by two and a half blocks of 32 LR pixels."""
+    return np.random.default_rng(1).normal(size=(96, 75)).astype(np.float32)
+
+
+def run(field, model, n=3, **options):
+    *_, last = posterior(field, model, **options).stream(n)
+    return last.result
+
+
+# At 3.9 standard deviations about one of the 28 800 fine latents is beyond: some blocks
+# explode in some samples, and spread over the borders of blocks and tiles.
+THRESHOLD = 3.9
+
+
+def test_the_fake_flow_explodes_somewhere(field, make_pyramid) -> None:
+    report = run(field, make_pyramid(threshold=THRESHOLD)).report
+    assert report["redrawn_blocks"] > 0
+    assert len(report["redrawn_samples"]) > 0
+    assert 1 <= report["redraw_attempts"] <= len(COOLING)
+
+
+@pytest.mark.parametrize("tile", [14, 24, 40, 64])
+def test_redraws_do_not_depend_on_the_tiles(field, make_pyramid, tile) -> None:
+    model = make_pyramid(threshold=THRESHOLD)
+    whole = run(field, model, tile=None)
+    tiled = run(field, model, tile=tile)
+    assert np.isfinite(whole.samples).all()
+    np.testing.assert_allclose(tiled.samples, whole.samples, atol=1e-5)
+    np.testing.assert_allclose(tiled.mean, whole.mean, atol=1e-5)
+    np.testing.assert_allclose(tiled.std, whole.std, atol=1e-5)
+    for key in ("redrawn_blocks", "redrawn_samples", "redraw_attempts"):
+        assert tiled.report[key] == whole.report[key]
+
+
+def test_redraws_do_not_depend_on_batches_or_preview(field, make_pyramid) -> None:
+    model = make_pyramid(threshold=THRESHOLD)
+    expected = run(field, model, n=3).samples
+    post = posterior(field, model, tile=40)
+    for n in (1, 2, 3):
+        np.testing.assert_allclose(post.sample(n), expected[:n], atol=1e-5)
+
+
+def test_only_bad_blocks_and_their_surroundings_change(field, make_pyramid) -> None:
+    stable = run(field, make_pyramid()).samples
+    redrawn = run(field, make_pyramid(threshold=THRESHOLD))
+    changed = (np.abs(redrawn.samples - stable) > 1e-5).any(0)
+    assert changed.any()
+    blocks = redrawn.report["redrawn_blocks"]
+    # A block with the two latents around it that reach into it or that it reaches.
+    assert changed.sum() <= blocks * (2 * (32 + 2 * 2)) ** 2
+
+
+def test_repeated_redraws_cool_down(field, make_pyramid) -> None:
+    # Every block has latents beyond 2.5; only a low temperature helps.
+    result = run(field, make_pyramid(threshold=2.5), n=1, tile=40)
+    assert result.report["redraw_attempts"] >= 2
+    whole = run(field, make_pyramid(threshold=2.5), n=1, tile=None)
+    np.testing.assert_allclose(result.samples, whole.samples, atol=1e-5)
+
+
+def test_what_nothing_cures_is_an_error(field, make_pyramid) -> None:
+    with pytest.raises(UnstableDecodeError, match=r"Sample 0 .* temperature 0"):
+        run(field, make_pyramid(cold_only=True), n=1)
+
+
+def test_exploded_finds_nan_infinity_and_absurd_values() -> None:
+    values = np.zeros((4, 1, 2, 2), np.float32)
+    values[1, 0, 0, 1], values[2, 0, 1, 0], values[3, 0, 1, 1] = np.nan, -np.inf, 2e3
+    np.testing.assert_array_equal(exploded(values, 1e3), [False, True, True, True])
+
+
+def test_blocks_are_whole_cells() -> None:
+    grid = RedrawGrid.empty((96, 75), 5)
+    assert grid.block == 35
+    assert grid.attempts.shape == (3, 3)
+    grid.attempts[1, 2] = 1
+    assert grid.within(Window(0, 0, 40, 70)) == []
+    assert grid.within(Window(0, 0, 40, 71)) == [1]
+    mask = grid.mask(Window(30, 65, 10, 10), 1)
+    assert mask[5:, 5:].min() == 1
+    assert mask.sum() == 25

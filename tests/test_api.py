@@ -1,0 +1,115 @@
+"""The public names: lazy imports, and arrays in, arrays out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import napari_flowsr as flowsr
+from napari_flowsr.models.card import Model, ModelCard
+from napari_flowsr.models.compact import Compact, CompactConfig
+
+
+@pytest.fixture
+def model() -> Model:
+    torch.manual_seed(0)
+    flow = Compact(CompactConfig(scale=2, width=6, blocks=1, steps=1, hidden=5)).eval()
+    card = ModelCard(name="test", family="compact", scales=(2.0,), channels=1)
+    return Model(card, flow)
+
+
+def test_importing_the_package_is_cheap() -> None:
+    code = (
+        "import sys, napari_flowsr; from napari_flowsr import errors; "
+        "heavy = {'torch', 'napari', 'qtpy', 'numpy', 'PySide6'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_api_needs_no_qt() -> None:
+    code = (
+        "import sys, napari_flowsr; napari_flowsr.upscale; "
+        "found = {'napari', 'qtpy', 'PySide6'} & set(sys.modules); "
+        "sys.exit(str(found) if found else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names_are_real() -> None:
+    for name in flowsr.__all__:
+        assert getattr(flowsr, name) is not None
+    assert set(flowsr.__all__) <= set(dir(flowsr))
+    contract = {
+        "evaluate",
+        "list_models",
+        "load_model",
+        "posterior",
+        "provenance_script",
+        "resample",
+        "train",
+        "upscale",
+    }
+    assert contract <= set(flowsr.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = flowsr.nonsense
+
+
+def test_upscale(model) -> None:
+    image = np.random.default_rng(0).integers(0, 4000, (2, 9, 11)).astype(np.uint16)
+    found = flowsr.upscale(image, model, n=3)
+    assert found.shape == (3, 2, 18, 22)
+    assert found.dtype == np.uint16
+    calls = []
+    post = flowsr.posterior(image, model, progress=lambda *done: calls.append(done))
+    np.testing.assert_array_equal(post.sample(3), found)
+    assert calls[-1] == (6, 6)
+
+
+def test_upscale_by_path_and_unknown_name(model, tmp_path) -> None:
+    from napari_flowsr.io.checkpoint import save_model
+
+    path = tmp_path / "mine.safetensors"
+    save_model(path, model.flow, model.card)
+    image = np.random.default_rng(0).normal(size=(6, 7))
+    np.testing.assert_array_equal(
+        flowsr.upscale(image, path), flowsr.upscale(image, model)
+    )
+    with pytest.raises(flowsr.errors.ModelNotFoundError):
+        flowsr.upscale(image, "micro-99x")
+
+
+def test_resample(model) -> None:
+    image = np.random.default_rng(0).normal(size=(20, 21))
+    hr = flowsr.upscale(image, model)[0]
+    mask = np.zeros((20, 21), bool)
+    mask[8:12, 8:12] = True
+    new = flowsr.resample(image, hr, mask, model, seed=5)
+    assert not np.array_equal(new, hr)
+    np.testing.assert_array_equal(
+        new, flowsr.posterior(image, model).resample(hr, mask, 5)
+    )
+
+
+def test_provenance_script_of_a_posterior(model) -> None:
+    image = np.random.default_rng(0).normal(size=(6, 7))
+    post = flowsr.posterior(image, model, seed=2)
+    post.sample(1)
+    script = flowsr.provenance_script({"napari-flowsr": post.provenance("sample")})
+    compile(script, "remake.py", "exec")
+    assert "def remake(image" in script
+
+
+def test_train_checks_its_options_at_once(tmp_path) -> None:
+    with pytest.raises(flowsr.errors.OptionError, match="Preset"):
+        flowsr.train(tmp_path, preset="none", output=tmp_path / "m.safetensors")
+    with pytest.raises(flowsr.errors.OptionError, match="epochs"):
+        flowsr.train(
+            tmp_path, preset="compact-2x", output=tmp_path / "m.safetensors", epochs=3
+        )
