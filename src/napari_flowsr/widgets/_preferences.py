@@ -1,0 +1,48 @@
+"""The plugin's page in napari's Preferences, with defaults where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Preferences", "read_preferences"]
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What new docks start from; the defaults equal those in ``napari.yaml``."""
+
+    device: str = "auto"
+    tile: int = 0
+    """Side in pixels of the input; 0 for automatic."""
+    samples: int = 4
+    temperature: float = 1.0
+    uncertainty_colormap: str = "magma"
+
+    @property
+    def tile_option(self) -> int | str:
+        """``tile`` as `napari_flowsr.posterior` takes it."""
+        return self.tile or "auto"
+
+
+def read_preferences() -> Preferences:
+    """Preferences as they are now.
+
+    napari has pages for plugins from 0.9 on. Before that, and where the plugin is not
+    registered (a script that imports a dock by itself), the defaults hold.
+    """
+    try:
+        from napari.settings import get_plugin_settings
+    except ImportError:
+        return Preferences()
+    try:
+        found: Any = get_plugin_settings("napari-flowsr")
+    except KeyError:
+        return Preferences()
+    return Preferences(
+        device=str(found.inference.device),
+        tile=int(found.inference.tile),
+        samples=int(found.inference.samples),
+        temperature=float(found.inference.temperature),
+        uncertainty_colormap=str(found.display.uncertainty_colormap),
+    )
