@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -20,12 +20,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io import foreign
 from napari_flowsr.io.atomic import atomic_path
 from napari_flowsr.models._registry import build, config_dict
 from napari_flowsr.models.card import Model, ModelCard
+
+if TYPE_CHECKING:
+    from napari_flowsr.core.flow import ConditionalFlow
 
 __all__ = ["Header", "file_sha256", "load_weights", "read_header", "read_model"]
 __all__ += ["save_model"]

@@ -6,11 +6,10 @@ import difflib
 import logging
 import os
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
@@ -28,6 +27,9 @@ from napari_flowsr.io.checkpoint import (
     save_model,
 )
 from napari_flowsr.models.card import Model, ModelCard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["builtin_folder", "export_model", "find_model", "import_model"]
 __all__ += ["list_models", "load_model", "remove_model", "user_folder"]

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
 from importlib import import_module
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
+    from napari_flowsr.core.flow import ConditionalFlow
 
 __all__ = ["build", "config_dict", "example_configs", "families", "family_module"]
 

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +24,15 @@ from torch import Tensor, nn
 from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.encoders.rrdb import RRDB
 from napari_flowsr.core.flow import ConditionalFlow, Encoded
-from napari_flowsr.core.latents import Latents, LatentSpec
 from napari_flowsr.core.pyramid import Pyramid
 from napari_flowsr.core.scales import sigmoid_scale
 from napari_flowsr.core.step import conditional_step, transition_step
 from napari_flowsr.errors import CheckpointError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_flowsr.core.latents import Latents, LatentSpec
 
 __all__ = ["ASSUMABLE", "CONFIG", "FLOW", "SRFlow", "SRFlowConfig"]
 __all__ += ["example_configs", "infer_config", "remap"]

@@ -61,7 +61,8 @@ class _Block(nn.Module):
         self.RDB3 = _DenseBlock(width, growth)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + _RESIDUAL * self.RDB3(self.RDB2(self.RDB1(x)))
+        out: Tensor = x + _RESIDUAL * self.RDB3(self.RDB2(self.RDB1(x)))
+        return out
 
 
 class RRDB(nn.Module):

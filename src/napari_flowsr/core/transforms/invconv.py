@@ -22,8 +22,13 @@ def random_rotation(channels: int, generator: torch.Generator | None = None) -> 
     return rotation
 
 
+def _double(matrix: Tensor) -> Tensor:
+    # Apple's GPUs have no float64; these matrices are small enough for the CPU.
+    return (matrix.cpu() if matrix.device.type == "mps" else matrix).double()
+
+
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:
-    return F.conv2d(x, matrix.to(x.dtype)[:, :, None, None])
+    return F.conv2d(x, matrix.to(x.device, x.dtype)[:, :, None, None])
 
 
 class InvertibleConv1x1(Transform):
@@ -52,7 +57,7 @@ class InvertibleConv1x1(Transform):
         return _mix(x, self.weight), self._log_abs_det(x)
 
     def inverse(self, z: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _mix(z, torch.linalg.inv(self.weight.double())), -self._log_abs_det(z)
+        return _mix(z, torch.linalg.inv(_double(self.weight))), -self._log_abs_det(z)
 
 
 class FixedRotation(Transform):
@@ -72,8 +77,19 @@ class FixedRotation(Transform):
         self.register_buffer("rotation", random_rotation(channels))
         self.rotation: Tensor
 
+    def _orthogonal(self, x: Tensor) -> Tensor:
+        """The rotation, orthogonal to the precision of ``x``.
+
+        Stored in float32 or float16 it is so only to 1e-7 or 1e-3, and its transpose
+        would not be its inverse. Two Newton-Schulz steps take the error e to e^4.
+        """
+        q = self.rotation.to(torch.promote_types(x.dtype, torch.float32))
+        for _ in range(2):
+            q = 1.5 * q - 0.5 * q @ q.mT @ q
+        return q
+
     def forward(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _mix(x, self.rotation), zero_per_image(x)
+        return _mix(x, self._orthogonal(x)), zero_per_image(x)
 
     def inverse(self, z: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _mix(z, self.rotation.mT), zero_per_image(z)
+        return _mix(z, self._orthogonal(z).mT), zero_per_image(z)
