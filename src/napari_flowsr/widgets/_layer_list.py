@@ -1,0 +1,141 @@
+"""List of image layers with check boxes that follows a viewer's layer list."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
+
+from napari_flowsr.errors import OptionError
+from napari_flowsr.io.provenance import NAMESPACE
+
+__all__ = ["LayerList", "is_own"]
+
+_EVENTS = ("inserted", "removed", "reordered", "renamed")
+
+
+def is_own(layer: Any) -> bool:
+    """Whether the plugin made the layer, told by its metadata."""
+    return NAMESPACE in layer.metadata
+
+
+class LayerList(QListWidget):
+    """Image layers of a viewer; those that the plugin made are checked at first.
+
+    Layers are held weakly.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Held weakly.
+    parent : QWidget, optional
+        Owner.
+    """
+
+    changed = Signal()
+    """Other layers are listed or checked."""
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = weakref.ref(viewer)
+        self._listed: list[weakref.ref[Any]] = []
+        self._checked: weakref.WeakKeyDictionary[Any, bool] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._shows_all = False
+        for name in _events(viewer.layers):
+            getattr(viewer.layers.events, name).connect(self.refresh)
+        method = weakref.WeakMethod(self.refresh)
+        self.destroyed.connect(partial(_disconnect, self._viewer, method))
+        self.itemChanged.connect(self._remember)
+        self.refresh()
+
+    @property
+    def shows_all(self) -> bool:
+        """Whether layers that the plugin did not make are listed as well."""
+        return self._shows_all
+
+    @shows_all.setter
+    def shows_all(self, value: bool) -> None:
+        self._shows_all = bool(value)
+        self.refresh()
+
+    @property
+    def checked(self) -> list[Any]:
+        """Checked layers, in the order of the viewer's layer list."""
+        alive = [reference() for reference in self._listed]
+        return [layer for layer in alive if layer is not None and self._checked[layer]]
+
+    def check(self, layers: Iterable[Any]) -> None:
+        """Check exactly these layers, given as such or by name.
+
+        Raises
+        ------
+        OptionError
+            One of them is no image layer of the viewer.
+        """
+        images = self._images()
+        chosen = []
+        for given in layers:
+            found = [i for i in images if i is given or i.name == given]
+            if not found:
+                names = ", ".join(f"'{image.name}'" for image in images) or "none"
+                raise OptionError(
+                    f"There is no image layer {getattr(given, 'name', given)!r}. The "
+                    f"viewer's image layers: {names}."
+                )
+            chosen += found
+        for image in images:
+            self._checked[image] = any(image is layer for layer in chosen)
+        self._shows_all = self._shows_all or not all(map(is_own, chosen))
+        self.refresh()
+
+    def refresh(self, event: Any = None) -> None:
+        """List the layers as they are now."""
+        layers = [i for i in self._images() if self._shows_all or is_own(i)]
+        self.blockSignals(True)
+        self.clear()
+        for layer in layers:
+            self._checked.setdefault(layer, is_own(layer))
+            item = QListWidgetItem(layer.name, self)
+            item.setToolTip(layer.name)
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            on = self._checked[layer]
+            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+        self._listed = [weakref.ref(layer) for layer in layers]
+        self.blockSignals(False)
+        self.changed.emit()
+
+    def _images(self) -> list[Any]:
+        viewer = self._viewer()
+        if viewer is None:
+            return []
+        return [layer for layer in viewer.layers if layer._type_string == "image"]
+
+    def _remember(self, item: QListWidgetItem) -> None:
+        layer = self._listed[self.row(item)]()
+        if layer is not None:
+            self._checked[layer] = item.checkState() == Qt.CheckState.Checked
+        self.changed.emit()
+
+
+def _events(layers: Any) -> list[str]:
+    # "renamed" is younger than the others.
+    return [name for name in _EVENTS if hasattr(layers.events, name)]
+
+
+def _disconnect(
+    viewer: weakref.ref[Any],
+    method: weakref.WeakMethod[Callable[..., None]],
+    _destroyed: Any = None,
+) -> None:
+    """Stop following the layers: Qt's half of the list is gone."""
+    layers, callback = getattr(viewer(), "layers", None), method()
+    if layers is None or callback is None:
+        return
+    for name in _events(layers):
+        getattr(layers.events, name).disconnect(callback)
