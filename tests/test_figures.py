@@ -35,7 +35,13 @@ def test_overview_labels_all_and_shares_the_contrast(parts, size):
     figure = overview(
         lr, hr, samples, np.mean(samples, 0), np.std(samples, 0), pixel_size=size
     )
-    for name in ("Bicubic", "Sample 0", "Sample 1", "Mean of the samples", "Uncertainty"):
+    for name in (
+        "Bicubic",
+        "Sample 0",
+        "Sample 1",
+        "Mean of the samples",
+        "Uncertainty",
+    ):
         assert any(name in label for label in labels(figure)), name
     zoomed = [axes for axes in figure.axes[1:6] if axes.images]
     assert len({axes.images[0].get_clim() for axes in zoomed}) == 1
@@ -50,7 +56,9 @@ def test_overview_shows_the_same_region_everywhere(parts):
     figure = overview(
         lr, hr, samples, np.mean(samples, 0), np.std(samples, 0), region=region
     )
-    pictures = {axes.get_title(): axes.images[0].get_array() for axes in figure.axes[:7]}
+    pictures = {
+        axes.get_title(): axes.images[0].get_array() for axes in figure.axes[:7]
+    }
     np.testing.assert_array_equal(pictures["Input (framed part)"], lr[10:34, 20:44])
     np.testing.assert_array_equal(pictures["Bicubic"], hr[20:68, 40:88])
     np.testing.assert_array_equal(pictures["Sample 1"], samples[1][20:68, 40:88])
@@ -88,13 +96,14 @@ def test_evaluation_figure_draws_each_image_and_the_curve(tmp_path):
     rng = np.random.default_rng(0)
     rows = []
     for i in range(5):
+        psnr = dict.fromkeys(("bicubic", "mode", "sample", "mean"), 30.0)
         hr = rng.random((1 if i % 2 else 3, 48, 40)).astype("f4")
         samples = hr + 0.1 * rng.normal(size=(4, *hr.shape))
         rows.append(
             SimpleNamespace(
                 name=f"{i}.png", hr=hr, bicubic=hr, mode=hr, samples=samples,
                 mean=samples.mean(0),
-                figures={"psnr": dict.fromkeys(("bicubic", "mode", "sample", "mean"), 30.0)},
+                figures={"psnr": psnr},
             )
         )  # fmt: skip
     figure = evaluation_figure(rows, title="t")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
@@ -16,6 +14,11 @@ from numpy.typing import NDArray
 
 from napari_flowsr.errors import OptionError
 from napari_flowsr.io.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
 
 __all__ = ["calibration_curve", "evaluation_figure", "overview", "save_figure"]
 
@@ -242,7 +245,8 @@ def evaluation_figure(rows: Sequence[Any], *, title: str = "") -> Figure:
     ----------
     rows : sequence of metrics.evaluate.Evaluated
         With ``name``, ``hr``, ``bicubic``, ``mode``, ``samples``, ``mean`` and
-        ``figures``; images ``(C, H, W)`` in ``[0, 1]``. At most four are drawn; the curve uses all.
+        ``figures``; images ``(C, H, W)`` in ``[0, 1]``. At most four are drawn; the
+        curve uses all.
     title : str
         Above.
     """

@@ -44,7 +44,9 @@ def test_demo_makes_everything_it_promises(cli, small, tmp_path):
     assert samples.metadata["napari-flowsr"]["detail_inferred"] is True
     mean = read_image(out / "cell-mean.ome.tif").data
     std = read_image(out / "cell-std.ome.tif").data
-    np.testing.assert_allclose(mean, samples.data.mean(0), atol=1.0)
+    # The mean is of the unrounded samples, which the files clip to 0 to 255.
+    inside = ((samples.data > 0) & (samples.data < 255)).all(0)
+    np.testing.assert_allclose(mean[inside], samples.data.mean(0)[inside], atol=0.51)
     assert std.min() >= 0
     assert std.max() > 0
     height, width = imread(out / "overview.png").shape[:2]

@@ -26,15 +26,23 @@ def folder(tmp_path):
 def test_evaluate_prints_the_figures_next_to_bicubic(cli, folder):
     done = cli("evaluate", "tiny-2x", folder, "-n", 3, "--device", "cpu")
     assert done.status == 0, done.err
-    for word in ("bicubic", "PSNR", "SSIM", "LR-PSNR", "CRPS", "Bits per dim", "Diversity"):
+    for word in (
+        "bicubic",
+        "PSNR",
+        "SSIM",
+        "LR-PSNR",
+        "CRPS",
+        "Bits per dim",
+        "Diversity",
+    ):
         assert word in done.out
 
 
 def test_evaluate_gives_json_and_draws(cli, folder, tmp_path):
     picture = tmp_path / "f.png"
     done = cli(
-        "evaluate", "tiny-2x", folder / "*.png", "-n", 3, "--json", "--figure", picture,
-        "--device", "cpu",
+        "evaluate", folder / "*.png", "-m", "tiny-2x", "-n", 3, "--device", "cpu",
+        "--json", "--figure", picture,
     )  # fmt: skip
     assert done.status == 0, done.err
     found = done.json
@@ -42,7 +50,9 @@ def test_evaluate_gives_json_and_draws(cli, folder, tmp_path):
     assert [row["name"] for row in found["images"]] == ["0.png", "1.png"]
     mean = found["mean"]
     assert set(mean["psnr"]) == {"bicubic", "mode", "sample", "mean"}
-    assert {"crps", "mae_mode", "diversity", "bpd", "coverage_50", "nonfinite"} <= set(mean)
+    assert {"crps", "mae_mode", "diversity", "bpd", "coverage_50", "nonfinite"} <= set(
+        mean
+    )
     each = [row["psnr"]["bicubic"] for row in found["images"]]
     assert mean["psnr"]["bicubic"] == pytest.approx(np.mean(each))
     assert imread(picture).shape[1] > 1000
@@ -52,6 +62,12 @@ def test_evaluate_says_what_is_wrong(cli, tmp_path):
     done = cli("evaluate", "tiny-2x", tmp_path / "none")
     assert done.status == 2
     assert "No image" in done.err
+    done = cli("evaluate", "tiny-2x")
+    assert done.status == 2
+    assert "No images" in done.err
+    done = cli("evaluate", "tiny-3x", tmp_path, "--model", "tiny-2x")
+    assert done.status == 2
+    assert "tiny-3x" in done.err
 
 
 def test_train_makes_a_model_that_can_be_used(cli, folder, tmp_path):
@@ -101,7 +117,10 @@ def test_an_interrupted_training_goes_on(cli, folder, tmp_path, monkeypatch):
         (["-o", "x.safetensors", "--set", "seed"], "NAME=VALUE"),
         (["-o", "x.safetensors", "--set", "sead=1"], "sead"),
         (["-o", "x.safetensors", "--set", "seed='a'"], "seed"),
-        (["-o", "x.safetensors", "--preset", "compact-2x", "--config", "c.toml"], "both"),
+        (
+            ["-o", "x.safetensors", "--preset", "compact-2x", "--config", "c.toml"],
+            "both",
+        ),
         (["-o", "x.safetensors", "--config", "none.toml"], "none.toml"),
     ],
 )
@@ -110,5 +129,3 @@ def test_train_says_what_is_wrong(cli, folder, arguments, said):
     assert done.status == 2
     assert said in done.err
     assert done.err.count("\n") == 1
-
-

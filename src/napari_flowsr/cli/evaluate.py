@@ -10,6 +10,7 @@ import typer
 
 from napari_flowsr.cli import _options as options
 from napari_flowsr.cli._show import humanly, progress_bar, say, show_json, show_table
+from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,17 +31,19 @@ _SINGLE = {
 
 
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="Name or file of the model.", show_default=False)
-    ],
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGES...",
-            help="High-resolution images: a folder, files, or a pattern.",
+            metavar="[MODEL] IMAGES...",
+            help="High-resolution images: a folder, files, or a pattern; before them "
+            "may stand the name or file of the model.",
             show_default=False,
         ),
     ],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Name or file. Default: micro-2x."),
+    ] = None,
     n: Annotated[int, typer.Option("--samples", "-n", min=1, help="Per image.")] = 8,
     temperature: Annotated[
         float, typer.Option("--temperature", "-t", help="Of the samples.")
@@ -71,6 +74,7 @@ def evaluate(
     from napari_flowsr.io.library import load_model
     from napari_flowsr.metrics.evaluate import evaluate as measure
 
+    model, paths = _model_and_images(model, paths)
     kept: list[Evaluated] = []
     started = time.perf_counter()
     with progress_bar() as bar:
@@ -103,6 +107,22 @@ def evaluate(
     say(f"\n{count} image{'s' if count > 1 else ''} in {humanly(result['seconds'])}.")
     if figure is not None:
         say(f"Figure: {figure}")
+
+
+def _model_and_images(model: str | None, words: list[str]) -> tuple[str, list[str]]:
+    """Model out of the option or the first word, and the rest."""
+    from napari_flowsr.io.library import list_models
+
+    if model is None:
+        first = words[0]
+        named = first in {card.name for card in list_models()}
+        if named or first.endswith((".safetensors", ".pth")):
+            model, words = first, words[1:]
+        else:
+            model = "micro-2x"
+    if not words:
+        raise OptionError("No images were given; name a folder, files or a pattern.")
+    return model, words
 
 
 def _table(result: dict[str, Any]) -> Table:

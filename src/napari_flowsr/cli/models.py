@@ -110,9 +110,17 @@ def inspect(
     - `napari-flowsr models inspect micro-2x`
     - `napari-flowsr models inspect SRFlow_DF2K_4X.pth --assume quant=255`
     """
+    from napari_flowsr.io.checkpoint import read_header
+    from napari_flowsr.io.foreign import describe_unrunnable
     from napari_flowsr.io.library import find_model, load_model
 
     path = find_model(model)
+    if read_header(path) is None and (known := describe_unrunnable(path)):
+        if as_json:
+            show_json(known)
+        else:
+            show_table(facts({key.capitalize(): known[key] for key in known}))
+        return
     loaded = load_model(model, device="cpu", assume=_assumed(assume))
     facts_of = _inspected(loaded, path)
     if as_json:
@@ -164,6 +172,7 @@ def _rows(card: ModelCard, found: dict[str, Any]) -> dict[str, Any]:
         f"{card.normalisation.high:g}",
         "Metrics": pairs(card.metrics),
         "Training": pairs(card.training),
+        "Inferred": pairs(card.inferred),
         "Assumed": pairs(card.assumed),
         "Configuration": pairs(found["config"]),
         "Latents": f"{shapes} for {side} × {side} input pixels",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_flowsr.errors import ExportError, ImageError
 from napari_flowsr.io.atomic import atomic_path
 from napari_flowsr.io.image_file import ImageFile, check_axes, in_micrometres
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["READABLE", "WRITABLE", "ImageFile", "read_image", "suffix", "write_image"]
 

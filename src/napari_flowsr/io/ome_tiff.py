@@ -16,14 +16,12 @@ import logging
 import math
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
 from napari_flowsr.errors import ExportError, ImageError
 from napari_flowsr.io.image_file import (
@@ -34,6 +32,11 @@ from napari_flowsr.io.image_file import (
     merged,
 )
 from napari_flowsr.io.provenance import NAMESPACE, jsonable, statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 __all__ = ["read_tiff", "write_ome_tiff"]
 
@@ -110,7 +113,9 @@ def _check_complete(
 
 def _read(tif: tifffile.TiffFile, path: Path) -> ImageFile:
     if not tif.series:
-        raise ImageError(f"'{path}' is a TIFF file without an image; it is damaged or incomplete.")
+        raise ImageError(
+            f"'{path}' is a TIFF file without an image; it is damaged or incomplete."
+        )
     series = tif.series[0]
     data, axes = series.asarray(), series.axes
     page = series.keyframe
@@ -158,7 +163,7 @@ def _facts(
 def _from_ome(
     xml: str,
 ) -> tuple[dict[str, float], tuple[str, ...], dict[str, Any] | None]:
-    root = ElementTree.fromstring(xml)  # noqa: S314 - no entities: expat refuses loops
+    root = ElementTree.fromstring(xml)
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     pixels = root.find("Image/Pixels")

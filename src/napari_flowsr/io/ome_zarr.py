@@ -12,12 +12,9 @@ Next-generation file format 0.5 (Open Microscopy Environment), section 2.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_flowsr.errors import ExportError, ImageError
 from napari_flowsr.io.content import jsonable
@@ -29,6 +26,12 @@ from napari_flowsr.io.image_file import (
     merged,
 )
 from napari_flowsr.io.provenance import NAMESPACE, statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 __all__ = ["read_ome_zarr", "write_ome_zarr"]
 

@@ -12,16 +12,19 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_flowsr.errors import ExportError, ImageError
 from napari_flowsr.io.image_file import ImageFile
 from napari_flowsr.io.provenance import NAMESPACE, jsonable, statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
 
 __all__ = ["intensity_range", "read_raster", "to_png_levels", "write_png"]
 

@@ -65,7 +65,7 @@ def record(
     Parameters
     ----------
     kind : str
-        ``"sample"`` (with ``sample``, its number), ``"samples"`` (with ``n``),
+        ``"sample"`` (with ``sample``, its number, or ``n`` for a stack of so many),
         ``"mean"`` or ``"std"`` (with ``n``), ``"quantile"`` (with ``quantile`` and
         ``n``), ``"quantile-range"`` (with ``quantiles``, two, and ``n``), or the name
         of another operation.
@@ -148,11 +148,21 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
 
 def _call(facts: Mapping[str, Any]) -> str:
     """Expression that makes the array from a posterior ``post``."""
+    # Layers of colour images show statistics as one channel, or rounded to be shown.
+    call = _statistic(facts)
+    if facts.get("colour") == "mean":
+        call = f"({call}).mean(-1)"
+    if "rounded_to" in facts:
+        call = f"np.rint({call}).astype({facts['rounded_to']!r})"
+    return call
+
+
+def _statistic(facts: Mapping[str, Any]) -> str:
     kind, n = facts["kind"], int(facts.get("n", 1))
-    if kind == "sample":
+    if kind == "sample" and "n" not in facts:
         number = int(facts.get("sample", 0))
         return f"post.sample({number + 1})[{number}]"
-    if kind == "samples":
+    if kind in ("sample", "samples"):  # a stack
         return f"post.sample({n})"
     if kind in ("mean", "std"):
         return f"post.{kind}({n})"
@@ -170,13 +180,15 @@ def _call(facts: Mapping[str, Any]) -> str:
 def _crop(facts: Mapping[str, Any]) -> str:
     """Line that cuts out the recorded region of interest, empty without one.
 
-    ``roi`` holds ``[start, stop]`` of Y and of X, in pixels of the source.
+    ``roi`` holds ``[start, stop]`` of each axis of the source, colour left out, or of Y
+    and X alone.
     """
     roi = facts.get("roi")
     if not roi:
         return ""
     axes = str(facts.get("axes") or "YX")
-    bounds = {"Y": roi[0], "X": roi[1]}
+    letters = axes.replace("S", "") if len(roi) > 2 else "YX"
+    bounds = dict(zip(letters, roi, strict=True))
     index = ", ".join(
         f"{int(bounds[a][0])}:{int(bounds[a][1])}" if a in bounds else ":" for a in axes
     )
