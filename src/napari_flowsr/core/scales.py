@@ -30,7 +30,7 @@ def inverse_sigmoid_scale(h: Tensor) -> Tensor:
     r"""AdFlow's form, :math:`s = \sigma(h)^{-1} \ge 1`.
 
     ``decode`` multiplies by a number in (0, 1) and cannot explode (AdFlow, section
-    3.3).
+    3.4).
     """
     return -F.logsigmoid(h)
 

@@ -3,7 +3,7 @@
 References
 ----------
 SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, section 3.2 and Fig. 2; AdFlow
-(Lugmayr et al., 2021), section 3.3 (fixed rotations instead of learned matrices).
+(Lugmayr et al., 2021), section 3.4 (fixed rotations instead of learned matrices).
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from napari_flowsr.errors import CheckpointError, OptionError
 from napari_flowsr.models._registry import families, family_module
 from napari_flowsr.models.card import Degradation, ModelCard, Normalisation
 
-__all__ = ["ASSUME", "Official", "Published", "check_assume", "read_official"]
-__all__ += ["read_state", "recognise"]
+__all__ = ["ASSUME", "Official", "Published", "check_assume", "describe_unrunnable"]
+__all__ += ["is_runnable", "read_official", "read_state", "recognise"]
 
 ASSUME = (
     "stacked_blocks",
@@ -147,19 +147,8 @@ def _load_pickle(path: Path) -> Any:
                 "(torch.save(model.state_dict(), ...)) or a .safetensors file."
             ) from error
         raise _unreadable(path, error) from error
-    # A file of any content arrives here, and torch raises whatever its parsers do.
-    except (
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        AssertionError,
-        OSError,
-        ImportError,
-        MemoryError,
-    ) as error:
+    except Exception as error:
+        # A file of any content arrives here, and torch raises whatever its parsers do.
         raise _unreadable(path, error) from error
 
 
@@ -253,6 +242,39 @@ def _refusal(path: Path, known: Published | None) -> CheckpointError:
 def is_runnable(known: Published | None) -> bool:
     """Whether this version can build the network behind a published file."""
     return known is not None and known.kind == "model" and known.family in families()
+
+
+def describe_unrunnable(path: str | Path) -> dict[str, Any] | None:
+    """What an official file is that cannot be run, or not by itself.
+
+    Returns
+    -------
+    dict or None
+        ``label``, ``kind`` (``model``, ``prior`` or ``encoder``), ``family``,
+        ``licence``, ``tensors``, ``parameters`` and ``remark``; None for a file that
+        can be loaded.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged or unknown.
+    """
+    path = Path(path)
+    state = read_state(path)
+    known = recognise(state)
+    if known is None:
+        raise _refusal(path, known)
+    if is_runnable(known):
+        return None
+    return {
+        "label": known.label,
+        "kind": known.kind,
+        "family": known.family,
+        "licence": known.licence,
+        "tensors": len(state),
+        "parameters": sum(tensor.numel() for tensor in state.values()),
+        "remark": str(_refusal(path, known)),
+    }
 
 
 def read_official(

@@ -201,11 +201,18 @@ def import_model(
 
 
 def export_model(name: str, target: str | Path) -> Path:
-    """Copy the file of a model to ``target`` (a file, or a folder), atomically."""
+    """Write a model's file to ``target`` (a file, or a folder), atomically.
+
+    A file of ours is copied; an official one is translated.
+    """
     source = find_model(name)
     target = Path(target)
     if target.is_dir():
-        target = target / source.name
+        target = target / f"{source.stem}.safetensors"
+    if read_header(source) is None:
+        model = read_model(source)
+        save_model(target, model.flow, model.card)
+        return target
     with atomic_path(target) as temporary:
         temporary.write_bytes(source.read_bytes())
     return target
@@ -213,11 +220,12 @@ def export_model(name: str, target: str | Path) -> Path:
 
 def remove_model(name: str) -> None:
     """Delete an imported model; built-in ones stay."""
+    is_name = _NAME.fullmatch(name) is not None
     path = user_folder() / f"{name}.safetensors"
-    if _NAME.fullmatch(name) and path.is_file():
+    if is_name and path.is_file():
         path.unlink()
         return
-    if (builtin_folder() / f"{name}.safetensors").exists():
+    if is_name and (builtin_folder() / f"{name}.safetensors").exists():
         raise OptionError(f"{name!r} is built in and cannot be removed.")
     imported = sorted(p.stem for p in user_folder().glob("[!.]*.safetensors"))
     raise ModelNotFoundError(

@@ -7,12 +7,12 @@ directions; applied to what an EDSR-like encoder could not predict:
     hr = mean(lr) + residual_scale * unsqueeze(flow^-1(z; u)),   z white
 
 The mean is bicubic interpolation plus a pixel-shuffle head, trained first (L1), then
-frozen while the flow learns by likelihood, the staging of SRFlow, section 3.3.
+frozen while the flow learns by likelihood, the staging of SRFlow, section 3.4.
 
 References
 ----------
 SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, eqs. (2) to (5); AdFlow (Lugmayr et
-al., 2021), arXiv:2111.03649, section 3.3; EDSR (Lim et al., 2017), arXiv:1707.02921;
+al., 2021), arXiv:2111.03649, section 3.4; EDSR (Lim et al., 2017), arXiv:1707.02921;
 Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
 Convolutional Neural Network (Shi et al., 2016), arXiv:1609.05158 (pixel shuffle).
 """
@@ -69,12 +69,11 @@ class Compact(ConditionalFlow):
         self.scales = (float(config.scale),)
         squeezed = config.channels * config.scale**2
         self.encoder = EDSR(config.channels, config.width, config.blocks)
-        self.head = nn.Sequential(
-            nn.ReLU(), nn.Conv2d(config.width, squeezed, 3, padding=1)
-        )
+        last = nn.Conv2d(config.width, squeezed, 3, padding=1)
         # A zero head makes the untrained mean the bicubic interpolation.
-        nn.init.zeros_(self.head[1].weight)
-        nn.init.zeros_(self.head[1].bias)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        self.head = nn.Sequential(nn.ReLU(), last)
         self.flow = Compose(
             conditional_step(
                 squeezed,

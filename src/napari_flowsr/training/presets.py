@@ -2,7 +2,7 @@
 
 References
 ----------
-SRFlow (Lugmayr et al., 2020), section 3.3 and supplement section 4.5.
+SRFlow (Lugmayr et al., 2020), section 3.4 and supplement, section 2.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class FixedRotation(Transform):
     References
     ----------
     Normalizing Flow as a Flexible Fidelity Objective for Photo-Realistic
-    Super-resolution (AdFlow; Lugmayr et al., 2021), arXiv:2111.03649, section 3.3.
+    Super-resolution (AdFlow; Lugmayr et al., 2021), arXiv:2111.03649, section 3.4.
     """
 
     def __init__(self, channels: int) -> None:
