@@ -65,7 +65,7 @@ def record(
     Parameters
     ----------
     kind : str
-        ``"sample"`` (with ``sample``, its number, or ``n`` for a stack of so many),
+        ``"sample"`` (with ``sample``, its number, or only ``n``: a stack of so many),
         ``"mean"`` or ``"std"`` (with ``n``), ``"quantile"`` (with ``quantile`` and
         ``n``), ``"quantile-range"`` (with ``quantiles``, two, and ``n``), or the name
         of another operation.
@@ -129,7 +129,7 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
             "layer that napari-flowsr made. Choose such a layer."
         )
     facts = jsonable(found)
-    call = _call(facts)
+    call, crop = _call(facts), _crop(facts)
     options = {name: facts[name] for name in _OPTIONS if name in facts}
     title = f"{facts['kind']} of {facts.get('source_name') or 'an image'}"
     return _TEMPLATE.format(
@@ -140,7 +140,11 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
         model_sha256=facts["model_sha256"],
         options=pprint.pformat(options, width=84, sort_dicts=False),
         load=_load(facts.get("assume")),
-        crop=_crop(facts),
+        crop=crop,
+        # The hash is that of the whole source, or of the region that was passed on.
+        matches="SOURCE_SHA256 not in (found, image_hash(image))"
+        if crop
+        else "found != SOURCE_SHA256",
         temperature=_unpack(options),
         call=call,
     )
@@ -159,7 +163,7 @@ def _call(facts: Mapping[str, Any]) -> str:
 
 def _statistic(facts: Mapping[str, Any]) -> str:
     kind, n = facts["kind"], int(facts.get("n", 1))
-    if kind == "sample" and "n" not in facts:
+    if kind == "sample" and ("sample" in facts or "n" not in facts):
         number = int(facts.get("sample", 0))
         return f"post.sample({number + 1})[{number}]"
     if kind in ("sample", "samples"):  # a stack
@@ -241,8 +245,8 @@ def remake(image, model=MODEL):
 
     `model` may also be the path of the model's file.
     """
-{crop}    found = image_hash(image)
-    if found != SOURCE_SHA256:
+    found = image_hash(image)
+{crop}    if {matches}:
         raise ImageError(
             f"This is another image: its SHA-256 is {{found}}, the result was made "
             f"from {{SOURCE_SHA256}}. Pass the original "

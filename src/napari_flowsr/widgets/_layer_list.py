@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from napari_flowsr.errors import OptionError
 from napari_flowsr.io.provenance import NAMESPACE
+from napari_flowsr.widgets._viewer import viewer_reference
 
 __all__ = ["LayerList", "is_own"]
 
@@ -41,7 +42,7 @@ class LayerList(QListWidget):
 
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._viewer = weakref.ref(viewer)
+        self._viewer = viewer_reference(viewer)
         self._listed: list[weakref.ref[Any]] = []
         self._checked: weakref.WeakKeyDictionary[Any, bool] = (
             weakref.WeakKeyDictionary()

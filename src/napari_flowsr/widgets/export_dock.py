@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from napari_flowsr.widgets._export_questions import (
 from napari_flowsr.widgets._geometry import in_pixels
 from napari_flowsr.widgets._layer_list import LayerList, is_own
 from napari_flowsr.widgets._run import Failed
+from napari_flowsr.widgets._viewer import viewer_reference
 from napari_flowsr.widgets.commands import copy_script
 
 __all__ = ["ExportDock"]
@@ -62,7 +62,7 @@ class ExportDock(QWidget):
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:  # noqa: UP037
         super().__init__()
-        self._viewer = weakref.ref(napari_viewer)
+        self._viewer = viewer_reference(napari_viewer)
         self._is_writing = False
         self._build(napari_viewer)
         self._connect()

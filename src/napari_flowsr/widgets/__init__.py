@@ -1,0 +1,1 @@
+"""napari docks, commands, writers and samples: the only place for Qt and napari."""

@@ -1,0 +1,264 @@
+"""From a run's result to layers: data, names, geometry, colours, metadata.
+
+No Qt, no viewer of its own: functions take a layer list and layers, so that they are
+tested with a bare viewer model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_flowsr.inference.events import Result
+from napari_flowsr.io.provenance import NAMESPACE, image_hash
+from napari_flowsr.widgets._geometry import (
+    Box,
+    layer_array,
+    layer_axes,
+    output_geometry,
+    whole_box,
+)
+
+__all__ = ["Output", "Source", "add_outputs", "make_outputs", "own_layers"]
+
+_QUANTILES = (0.05, 0.95)
+_TITLES = {
+    "sample": "samples",
+    "mean": "mean",
+    "std": "uncertainty (std)",
+    "quantile-range": "5–95 % range",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a run needs of the input layer, read in the main thread.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        The input; only its attributes are read later.
+    box : Box
+        The region.
+    axes : str
+        A letter per data axis.
+    """
+
+    layer: Any
+    box: Box
+    axes: str
+
+    @classmethod
+    def of(cls, layer: Any, box: Box) -> Source:
+        """Bind a layer and a region."""
+        return cls(layer, box, layer_axes(layer))
+
+    @property
+    def array(self) -> Any:
+        """Data of the region."""
+        return layer_array(self.layer)[self.box.slices]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the region is everything."""
+        return self.box == whole_box(self.layer)
+
+    def facts(self) -> dict[str, Any]:
+        """What the provenance needs beyond the posterior's own record."""
+        found: dict[str, Any] = {"source_name": self.layer.name}
+        if not self.is_whole:
+            found["roi"] = [
+                list(p) for p in zip(self.box.start, self.box.stop, strict=True)
+            ]
+            found["source_sha256"] = image_hash(layer_array(self.layer))
+        return found
+
+
+@dataclass(frozen=True)
+class Output:
+    """A layer to be: data and everything that `add_image` takes."""
+
+    data: npt.NDArray[Any]
+    options: dict[str, Any]
+
+
+def _title(source: Source, model: str, kind: str, number: int | None) -> str:
+    what = f"sample {number}" if number is not None else _TITLES[kind]
+    return f"{source.layer.name} · {what} · {model}"
+
+
+def _look(source: Source, kind: str, colormap: str, data: Any) -> dict[str, Any]:
+    """Colours: those of the input for images, fixed limits from 0 for spreads."""
+    layer = source.layer
+    if kind in ("std", "quantile-range"):
+        top = float(np.max(data)) if data.size else 0.0
+        return {
+            "colormap": colormap,
+            "contrast_limits": (0.0, top or 1.0),
+            "rgb": False,
+        }
+    if layer.rgb:
+        return {"rgb": True}
+    return {
+        "rgb": False,
+        "colormap": layer.colormap,
+        "contrast_limits": tuple(layer.contrast_limits),
+        "gamma": layer.gamma,
+    }
+
+
+def make_output(
+    source: Source,
+    kind: str,
+    data: npt.NDArray[Any],
+    record: Mapping[str, Any],
+    *,
+    colormap: str = "inferno",
+    pixel_size_um: float | None = None,
+    number: int | None = None,
+    model: str = "",
+    stacked: bool = False,
+) -> Output:
+    """One output layer.
+
+    Parameters
+    ----------
+    source : Source
+        Where it comes from.
+    kind : str
+        ``"sample"``, ``"mean"``, ``"std"`` or ``"quantile-range"``.
+    data : ndarray
+        Of the upscaled shape, with a sample axis in front if ``stacked``.
+    record : mapping
+        Provenance.
+    colormap : str
+        For spreads.
+    pixel_size_um : float, optional
+        As in `Session`.
+    number : int, optional
+        Of a sample that has a layer of its own.
+    model : str
+        Name, for the title.
+    stacked : bool
+        Samples as one layer.
+    """
+    facts = dict(record)
+    coloured = bool(source.layer.rgb)
+    if coloured and kind in ("std", "quantile-range"):
+        data, facts["colour"] = data.mean(-1), "mean"
+    elif coloured and kind == "mean" and np.dtype(source.array.dtype).kind in "iu":
+        dtype = np.dtype(source.array.dtype)
+        data, facts["rounded_to"] = np.rint(data).astype(dtype), dtype.name
+    hr_shape = data.shape[1:] if stacked else data.shape
+    placed = output_geometry(
+        source.layer,
+        source.box,
+        hr_shape,
+        leading=("sample",) if stacked else (),
+        pixel_size_um=pixel_size_um,
+    )
+    options = {
+        "name": _title(source, model, kind, number),
+        # Layers made from one dict would share it: each gets its own copy.
+        "metadata": {NAMESPACE: copy.deepcopy(facts)},
+        **placed,
+        **_look(source, kind, colormap, data),
+    }
+    return Output(data, options)
+
+
+def make_outputs(
+    source: Source,
+    result: Result,
+    records: Mapping[str, Mapping[str, Any]],
+    *,
+    stack: bool,
+    **options: Any,
+) -> list[Output]:
+    """All layers of a result, bottom to top: samples, mean, spread.
+
+    Parameters
+    ----------
+    source : Source
+        Where they come from.
+    result : Result
+        What was computed.
+    records : mapping
+        Kind to provenance.
+    stack : bool
+        Samples as one layer.
+    **options
+        Of `make_output`.
+    """
+    found = []
+    if result.samples is not None and stack:
+        found.append(
+            make_output(
+                source,
+                "sample",
+                result.samples,
+                records["sample"],
+                stacked=True,
+                **options,
+            )
+        )
+    elif result.samples is not None:
+        for number, sample in enumerate(result.samples):
+            record = {k: v for k, v in records["sample"].items() if k != "n"}
+            record["sample"] = number
+            found.append(
+                make_output(source, "sample", sample, record, number=number, **options)
+            )
+    for kind in ("mean", "std"):
+        array = getattr(result, kind)
+        if array is not None:
+            found.append(make_output(source, kind, array, records[kind], **options))
+    if result.quantiles:
+        low, high = (result.quantiles[q] for q in _QUANTILES)
+        kind = "quantile-range"
+        found.append(make_output(source, kind, high - low, records[kind], **options))
+    return found
+
+
+def own_layers(layers: Any, source: Source) -> list[Any]:
+    """Layers that the plugin made from this source, told by their metadata alone."""
+    name = source.layer.name
+    found = []
+    for layer in layers:
+        record = layer.metadata.get(NAMESPACE)
+        if isinstance(record, Mapping) and record.get("source_name") == name:
+            found.append(layer)
+    return found
+
+
+def add_outputs(viewer: Any, source: Source, outputs: list[Output]) -> list[Any]:
+    """Put outputs into the viewer in place of the plugin's older ones.
+
+    What the user did to an older layer's look (visibility, opacity, blending) is kept
+    for the new one of its kind. The user's own layers are never touched.
+    """
+    old = own_layers(viewer.layers, source)
+    looks = {_kind(layer): _user_look(layer) for layer in old}
+    for layer in old:
+        viewer.layers.remove(layer)
+    added = []
+    for output in outputs:
+        layer = viewer.add_image(output.data, **output.options)
+        for name, value in looks.get(_kind(layer), {}).items():
+            setattr(layer, name, value)
+        added.append(layer)
+    return added
+
+
+def _kind(layer: Any) -> tuple[Any, Any]:
+    record = layer.metadata[NAMESPACE]
+    return record.get("kind"), record.get("sample")
+
+
+def _user_look(layer: Any) -> dict[str, Any]:
+    return {name: getattr(layer, name) for name in ("visible", "opacity", "blending")}

@@ -1,0 +1,165 @@
+"""One computation at a time in a worker thread, with progress and a real cancel.
+
+Traps of napari's workers that this file is about (each has a test): a generator worker
+swallows every RuntimeError, of which torch's out-of-memory error is one, and then never
+finishes; ``quit`` only sets a flag; progress bars must be made in the main thread; grad
+and inference mode belong to a thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from napari.qt.threading import create_worker
+from napari.utils import cancelable_progress
+
+from napari_flowsr.errors import Cancelled, OptionError
+from napari_flowsr.inference.events import Progress
+
+__all__ = ["Failed", "Job", "Stopped"]
+
+_INTERVAL = 0.1  # seconds between two progress events; more would slow the window
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The computation raised; errors travel as values, for workers swallow some."""
+
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The computation was cancelled."""
+
+
+_running: weakref.ref[Job] | None = None
+
+
+def _pump(
+    make: Callable[[], Iterable[Any]], cancelled: threading.Event
+) -> Generator[Any, None, None]:
+    """Events of ``make()``: throttled, cancellable, never raising."""
+    try:
+        events = iter(make())
+        last = 0.0
+        try:
+            for event in events:
+                if cancelled.is_set():
+                    yield Stopped()
+                    return
+                if isinstance(event, Progress):
+                    now = time.monotonic()
+                    if now - last < _INTERVAL:
+                        continue
+                    last = now
+                yield event
+        finally:
+            close = getattr(events, "close", None)
+            if close is not None:
+                close()
+    except Cancelled:
+        yield Stopped()
+    except Exception as error:  # noqa: BLE001  every error is shown to the user
+        yield Failed(error)
+
+
+class Job:
+    """A computation in a worker thread.
+
+    Parameters
+    ----------
+    make : callable
+        Called in the worker thread; gives an iterable of events.
+    on_event : callable
+        Called in the main thread with each event but progress, `Failed` and `Stopped`
+        included. Bound methods are held weakly.
+    on_progress : callable
+        Called in the main thread with done, total, seconds left (or ``None``).
+    on_end : callable
+        Called in the main thread when everything is over, whatever happened.
+    description : str
+        For the activity dock.
+
+    Raises
+    ------
+    OptionError
+        Another job is running.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Iterable[Any]],
+        *,
+        on_event: Callable[[Any], None],
+        on_progress: Callable[[int, int, float | None, str], None],
+        on_end: Callable[[], None],
+        description: str,
+    ) -> None:
+        global _running
+        other = _running() if _running is not None else None
+        if other is not None and other.is_running:
+            raise OptionError(
+                f"'{other.description}' is still running. Wait for it, or cancel it."
+            )
+        self.description = description
+        self._cancelled = threading.Event()
+        self._on_event = _weak(on_event)
+        self._on_progress = _weak(on_progress)
+        self._on_end = _weak(on_end)
+        self._began = time.monotonic()
+        self.is_running = True
+        self._bar = cancelable_progress(
+            total=0, desc=description, cancel_callback=self.cancel
+        )
+        self.worker = create_worker(_pump, make, self._cancelled, _start_thread=False)
+        self.worker.yielded.connect(self._receive)
+        self.worker.finished.connect(self._finish)
+        self.worker.aborted.connect(self.cancel)
+        _running = weakref.ref(self)
+        # The worker keeps the job alive until it is over, even if the dock has gone.
+        self.worker._flowsr_job = self
+        self.worker.start()
+
+    def cancel(self) -> None:
+        """Stop at the end of the tile at work."""
+        self._cancelled.set()
+
+    def _receive(self, event: Any) -> None:
+        if isinstance(event, Progress):
+            self._advance(event)
+        else:
+            self._on_event(event)
+
+    def _advance(self, event: Progress) -> None:
+        elapsed = time.monotonic() - self._began
+        left = elapsed * (event.total - event.done) / event.done if event.done else None
+        self._bar.total = event.total
+        self._bar.update(event.done - self._bar.n)
+        self._bar.refresh()
+        self._on_progress(event.done, event.total, left, event.message)
+
+    def _finish(self) -> None:
+        self.is_running = False
+        self._bar.close()
+        self._on_end()
+        self.worker._flowsr_job = None
+
+
+def _weak(function: Callable[..., None]) -> Callable[..., None]:
+    """Call a bound method through a weak reference: a closed dock is not kept alive."""
+    if not hasattr(function, "__self__"):
+        return function
+    reference = weakref.WeakMethod(function)  # type: ignore[arg-type]
+
+    def call(*args: Any) -> None:
+        method = reference()
+        if method is not None:
+            method(*args)
+
+    return call

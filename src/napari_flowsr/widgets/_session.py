@@ -1,0 +1,186 @@
+"""Session: the state behind the Upscale dock, evented and typed, without Qt.
+
+Everything that the dock shows can be set from a script: ``session.temperature = 0.7``
+moves the slider. Values are kept as given; `Session.problems` says which of them cannot
+be used, and why, so that a dock can mark the field instead of losing the input.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+from psygnal import SignalGroupDescriptor
+
+from napari_flowsr.errors import FlowSRError, OptionError
+
+__all__ = ["OUTPUT_KINDS", "Session"]
+
+OUTPUT_KINDS = ("samples", "mean", "std", "range")
+"""What a run can add: samples, their mean, standard deviation, and 5-95 % range."""
+_MAX_TEMPERATURE = 2.0
+
+
+@dataclass(eq=False)
+class Session:
+    """What to upscale, with what, and how.
+
+    Parameters
+    ----------
+    image : napari.layers.Image or None
+        The input layer.
+    model : str or Model
+        Name of a built-in or imported model, a path, or a loaded model.
+    samples : int
+        Number of samples.
+    temperature : float or None
+        Standard deviation of the latents; ``None`` takes the card's.
+    seed : int
+        Of the noise.
+    scale : float or None
+        Factor; ``None`` takes the model's.
+    prior, noise, consistent, nan, device, tile
+        As `napari_flowsr.posterior`.
+    roi : str, tuple or napari.layers.Shapes
+        ``"whole"``, ``"view"`` (visible field), a Shapes layer, or
+        ``(y, x, height, width)`` in pixels of the input.
+    outputs : tuple of str
+        Some of `OUTPUT_KINDS`.
+    stack : bool
+        Samples as one layer with a sample slider instead of a layer each.
+    pixel_size_um : float or None
+        Edge of an input pixel in µm, for inputs whose unit is the pixel.
+    """
+
+    image: Any = None
+    model: Any = "micro-2x"
+    samples: int = 4
+    temperature: float | None = None
+    seed: int = 0
+    scale: float | None = None
+    prior: str = "gaussian"
+    roi: Any = "whole"
+    tile: int | str | None = "auto"
+    device: str = "auto"
+    outputs: tuple[str, ...] = OUTPUT_KINDS[:3]
+    stack: bool = True
+    noise: str = "per-plane"
+    consistent: bool = False
+    nan: str = "raise"
+    pixel_size_um: float | None = None
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    def restore(self, defaults: Mapping[str, Any] | None = None) -> None:
+        """Set everything but the image back to the defaults given, or the built-in."""
+        given = dict(defaults or {})
+        for field in fields(self):
+            if field.name != "image":
+                setattr(self, field.name, given.get(field.name, field.default))
+
+    def options(self) -> dict[str, Any]:
+        """Keywords of `posterior`, without image, model and axes."""
+        names = ("temperature", "seed", "scale", "prior", "noise", "consistent")
+        return {name: getattr(self, name) for name in (*names, "tile", "device", "nan")}
+
+    # --- validation ---------------------------------------------------------------
+
+    def problems(self) -> dict[str, str]:
+        """Field name to the reason why its value cannot be used; empty if all can."""
+        found = {}
+        for field in fields(self):
+            check = getattr(self, f"_check_{field.name}", None)
+            try:
+                if check is not None:
+                    check()
+            except FlowSRError as error:
+                found[field.name] = str(error)
+        return found
+
+    def _check_image(self) -> None:
+        check_image_layer(self.image)
+
+    def _check_model(self) -> None:
+        from napari_flowsr.io.library import find_model
+
+        if isinstance(self.model, str):
+            find_model(self.model)
+
+    def _check_samples(self) -> None:
+        _whole("The number of samples", self.samples, 1)
+
+    def _check_temperature(self) -> None:
+        value = self.temperature
+        if value is None:
+            return
+        if not isinstance(value, numbers.Real) or not 0 <= value <= _MAX_TEMPERATURE:
+            raise OptionError(
+                f"Temperature is {value!r}; it is a standard deviation from 0 (the "
+                f"mode) to {_MAX_TEMPERATURE:g}; 1 is what the model learned."
+            )
+
+    def _check_seed(self) -> None:
+        _whole("The seed", self.seed, None)
+
+    def _check_tile(self) -> None:
+        if self.tile is not None and self.tile != "auto":
+            _whole("The tile's side in input pixels", self.tile, 1)
+
+    def _check_outputs(self) -> None:
+        unknown = [o for o in self.outputs if o not in OUTPUT_KINDS]
+        if unknown or not self.outputs:
+            raise OptionError(
+                f"Outputs are {tuple(self.outputs)}; choose one or more of "
+                f"{', '.join(OUTPUT_KINDS)}."
+            )
+
+    def _check_device(self) -> None:
+        from napari_flowsr.core.device import resolve_device
+
+        resolve_device(self.device)
+
+    def _check_pixel_size_um(self) -> None:
+        size = self.pixel_size_um
+        if size is not None and not (math.isfinite(size) and size > 0):
+            raise OptionError(f"The pixel size is {size} µm; it must be above 0.")
+
+    def _check_roi(self) -> None:
+        roi = self.roi
+        known = isinstance(roi, str) and roi in ("whole", "view")
+        boxed = isinstance(roi, tuple) and len(roi) == 4
+        if not (known or boxed or type(roi).__name__ == "Shapes"):
+            raise OptionError(
+                f"The region is {roi!r}; choose 'whole', 'view', a Shapes layer, or "
+                "(y, x, height, width)."
+            )
+
+
+def _whole(what: str, value: Any, least: int | None) -> None:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or (least is not None and value < least):
+        bound = "" if least is None else f" of at least {least}"
+        raise OptionError(f"{what} is {value!r}; give a whole number{bound}.")
+
+
+def check_image_layer(layer: Any) -> None:
+    """Raise `OptionError` unless ``layer`` is an Image layer that can be upscaled."""
+    if layer is None:
+        raise OptionError("There is no image. Open one, or use File > Open Sample.")
+    kind = getattr(layer, "_type_string", type(layer).__name__)
+    if kind != "image":
+        raise OptionError(
+            f"'{getattr(layer, 'name', layer)}' is a {kind} layer; only Image layers "
+            "can be upscaled. Choose an image."
+        )
+    data = layer.data[0] if layer.multiscale else layer.data
+    if np.dtype(data.dtype).kind not in "biuf":
+        raise OptionError(
+            f"'{layer.name}' holds {data.dtype} values; real numbers are needed. "
+            "Convert it, for example to its magnitude."
+        )
+    if layer.ndim < 2:
+        raise OptionError(f"'{layer.name}' has one axis; an image has at least two.")

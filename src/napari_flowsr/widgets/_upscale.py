@@ -1,0 +1,137 @@
+"""What the Upscale dock computes, apart from how the dock looks. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from napari_flowsr.inference.events import Finished, SampleReady
+from napari_flowsr.models.card import Model
+from napari_flowsr.widgets._layers import Output, Source, make_output, make_outputs
+from napari_flowsr.widgets._session import Session
+
+__all__ = ["Preview", "Ready", "Request"]
+
+_QUANTILES = (0.05, 0.95)
+_WANTED = {"samples": "samples", "mean": "mean", "std": "std", "range": "quantiles"}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The first sample, while the others are computed."""
+
+    output: Output
+
+
+@dataclass(frozen=True)
+class Ready:
+    """All outputs, and what was noticed on the way."""
+
+    outputs: list[Output]
+    report: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything a run needs, fixed when it starts.
+
+    Parameters
+    ----------
+    source : Source
+        Image and region.
+    model : str or Model
+        As in the session.
+    options : dict
+        Keywords of `posterior`.
+    n : int
+        Samples.
+    outputs : tuple of str
+        Kinds, as in the session.
+    stack : bool
+        Samples as one layer.
+    pixel_size_um : float or None
+        For sources in pixels.
+    colormap : str
+        Of spreads.
+    """
+
+    source: Source
+    model: Any
+    options: dict[str, Any]
+    n: int
+    outputs: tuple[str, ...]
+    stack: bool
+    pixel_size_um: float | None
+    colormap: str
+
+    @classmethod
+    def of(cls, session: Session, source: Source, colormap: str) -> Request:
+        """Snapshot of a session."""
+        return cls(
+            source=source,
+            model=session.model,
+            options=session.options(),
+            n=session.samples,
+            outputs=session.outputs,
+            stack=session.stack,
+            pixel_size_um=session.pixel_size_um,
+            colormap=colormap,
+        )
+
+    def events(self) -> Iterator[Any]:
+        """Compute, in the worker thread; yields progress, `Preview` and `Ready`."""
+        from napari_flowsr.inference.posterior import posterior
+        from napari_flowsr.io.library import load_model
+
+        model = self.model
+        if not isinstance(model, Model):
+            model = load_model(model, device=self.options["device"])
+        post = posterior(
+            self.source.array, model, axes=self.source.axes, **self.options
+        )
+        looks = {
+            "colormap": self.colormap,
+            "pixel_size_um": self.pixel_size_um,
+            "model": model.card.name,
+        }
+        wanted = tuple(_WANTED[kind] for kind in self.outputs)
+        # Facts about the source are read once: hashing a large image takes a while.
+        facts = self.source.facts()
+        for event in post.stream(self.n, wanted, _QUANTILES):
+            if isinstance(event, SampleReady):
+                if event.index == 0 and self.n > 1:
+                    record = self._record(post, "sample", facts, n=1)
+                    output = make_output(
+                        self.source, "sample", event.array[None], record, stacked=True,
+                        **looks,
+                    )  # fmt: skip
+                    yield Preview(output)
+            elif isinstance(event, Finished):
+                records = {
+                    "sample": self._record(post, "sample", facts, n=self.n),
+                    "mean": self._record(post, "mean", facts, n=self.n),
+                    "std": self._record(post, "std", facts, n=self.n),
+                    "quantile-range": self._record(
+                        post, "quantile-range", facts, n=self.n, quantiles=_QUANTILES
+                    ),
+                }
+                outputs = make_outputs(
+                    self.source, event.result, records, stack=self.stack, **looks
+                )
+                report = dict(event.result.report)
+                yield Ready(outputs, report, float(report.get("seconds", 0.0)))
+            else:
+                yield event
+
+    @staticmethod
+    def _record(
+        post: Any, kind: str, facts: dict[str, Any], **extra: Any
+    ) -> dict[str, Any]:
+        # The source's hash is of the whole layer, of which a region may be a part.
+        known = {k: v for k, v in facts.items() if k != "source_sha256"}
+        record = dict(post.provenance(kind, **known, **extra))
+        if "source_sha256" in facts:
+            record["source_sha256"] = facts["source_sha256"]
+        return record

@@ -1,0 +1,111 @@
+"""Form fields bound to a session: both directions, with the reason where one is bad."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
+
+from napari_flowsr.widgets._session import Session
+
+__all__ = ["Bindings"]
+
+_BAD = "border: 1px solid #d9534f; border-radius: 2px;"
+
+
+class Bindings:
+    """Keeps widgets and fields of a session equal.
+
+    Parameters
+    ----------
+    session : Session
+        The state.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._shown: dict[str, tuple[QWidget, str]] = {}
+        self._setters: dict[str, Callable[[Any], None]] = {}
+        self._busy = False
+
+    def bind(
+        self,
+        name: str,
+        widget: QWidget,
+        changed: Any,
+        read: Callable[[], Any],
+        write: Callable[[Any], None],
+    ) -> None:
+        """Bind a field.
+
+        Parameters
+        ----------
+        name : str
+            Of the session's field.
+        widget : QWidget
+            Whose tooltip and frame tell problems.
+        changed : signal
+            Emitted when the user changes it.
+        read, write : callable
+            Value of the widget.
+        """
+        self._shown[name] = widget, widget.toolTip()
+        self._setters[name] = write
+        write(getattr(self.session, name))
+        changed.connect(lambda *_: self._to_session(name, read))
+        getattr(self.session.events, name).connect(
+            lambda *_: self._to_widget(name), check_nargs=False
+        )
+
+    def check_box(self, name: str, box: QCheckBox) -> None:
+        """Bind a truth value."""
+        self.bind(
+            name, box, box.toggled, box.isChecked, lambda v: box.setChecked(bool(v))
+        )
+
+    def choice(self, name: str, box: QComboBox) -> None:
+        """Bind a combo box whose items carry their values as user data."""
+
+        def write(value: Any) -> None:
+            index = find_data(box, value)
+            if index >= 0:
+                box.setCurrentIndex(index)
+
+        self.bind(name, box, box.currentIndexChanged, box.currentData, write)
+
+    def _to_session(self, name: str, read: Callable[[], Any]) -> None:
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            setattr(self.session, name, read())
+        finally:
+            self._busy = False
+
+    def _to_widget(self, name: str) -> None:
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            self._setters[name](getattr(self.session, name))
+        finally:
+            self._busy = False
+
+    def mark(self, problems: dict[str, str]) -> None:
+        """Frame the fields that have a problem, with the reason as tooltip."""
+        for name, (widget, tip) in self._shown.items():
+            reason = problems.get(name, "")
+            widget.setStyleSheet(
+                f"{type(widget).__name__} {{ {_BAD} }}" if reason else ""
+            )
+            widget.setToolTip(reason or tip)
+
+
+def find_data(box: QComboBox, value: Any) -> int:
+    """Index of the item that carries ``value``; Qt's own search compares by text."""
+    for index in range(box.count()):
+        data = box.itemData(index)
+        if data is value or (isinstance(value, str | int | float) and data == value):
+            return index
+    return -1

@@ -1,0 +1,99 @@
+"""Run and Cancel, progress with time left, and one line of status."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+__all__ = ["RunBar", "human_seconds"]
+
+
+def human_seconds(seconds: float) -> str:
+    """``"0.4 s"``, ``"12 s"``, ``"3 min 05 s"``, ``"2 h 10 min"``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class RunBar(QWidget):
+    """Buttons, bar and status line of a dock."""
+
+    run_clicked = Signal()
+    cancel_clicked = Signal()
+
+    def __init__(self, label: str = "Run", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.run = QPushButton(label)
+        self.run.setObjectName("run")
+        self.run.setStyleSheet("QPushButton:enabled { font-weight: bold; }")
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setEnabled(False)
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(True)
+        self.progress.hide()
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.run.clicked.connect(self.run_clicked)
+        self.cancel.clicked.connect(self.cancel_clicked)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run, 2)
+        buttons.addWidget(self.cancel, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.status)
+        self._running = False
+        self._reason = ""
+
+    def set_ready(self, reason: str) -> None:
+        """Enable Run, or say as its tooltip why it is not."""
+        self._reason = reason
+        self.run.setEnabled(not self._running and not reason)
+        self.run.setToolTip(reason or "Compute the outputs")
+        if reason and not self._running:
+            self.say(reason)
+        elif self.status.property("reason"):
+            self.say("")
+        self.status.setProperty("reason", bool(reason))
+
+    def start(self, message: str) -> None:
+        """Show the bar."""
+        self._running = True
+        self.run.setEnabled(False)
+        self.cancel.setEnabled(True)
+        self.progress.setRange(0, 0)
+        self.progress.show()
+        self.say(message)
+
+    def advance(self, done: int, total: int, left: float | None, message: str) -> None:
+        """Move the bar."""
+        self.progress.setRange(0, total)
+        self.progress.setValue(done)
+        remaining = "" if left is None else f" · {human_seconds(left)} left"
+        self.progress.setFormat(f"%p %{remaining}")
+        self.say(message)
+
+    def stop(self) -> None:
+        """Hide the bar; the last message stays."""
+        self._running = False
+        self.progress.hide()
+        self.cancel.setEnabled(False)
+        self.run.setEnabled(not self._reason)
+
+    def say(self, text: str, *, bad: bool = False) -> None:
+        """Set the status line."""
+        self.status.setStyleSheet("color: #d9534f;" if bad else "")
+        self.status.setText(text)

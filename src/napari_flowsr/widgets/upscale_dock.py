@@ -1,0 +1,255 @@
+"""The Upscale dock: choose image and model, run, look, compare."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+
+from napari_flowsr.errors import FlowSRError, OptionError
+from napari_flowsr.widgets._geometry import in_pixels, resolve_roi
+from napari_flowsr.widgets._layers import Source, add_outputs, own_layers
+from napari_flowsr.widgets._preferences import read_preferences
+from napari_flowsr.widgets._run import Failed, Job, Stopped
+from napari_flowsr.widgets._session import Session
+from napari_flowsr.widgets._upscale import Preview, Ready, Request
+from napari_flowsr.widgets._viewer import viewer_reference
+from napari_flowsr.widgets.parts.compare import Compare
+from napari_flowsr.widgets.parts.run_bar import RunBar, human_seconds
+from napari_flowsr.widgets.parts.upscale_form import UpscaleForm
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+__all__ = ["UpscaleDock"]
+
+
+def _defaults() -> dict[str, Any]:
+    """Fields of a session that the preferences determine."""
+    wanted = read_preferences()
+    return {
+        "device": wanted.device,
+        "tile": wanted.tile_option,
+        "samples": wanted.samples,
+        "temperature": wanted.temperature,
+    }
+
+
+class UpscaleDock(QWidget):
+    """Samples, mean and uncertainty of the high-resolution images behind an image.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Held weakly.
+
+    Attributes
+    ----------
+    session : Session
+        State; set its fields to drive the dock.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer_reference(napari_viewer)
+        self.session = Session(**_defaults())
+        self._job: Job | None = None
+        self._source: Source | None = None
+        self._preview: Any = None
+        viewer = self.viewer
+        self.form = UpscaleForm(self.session, viewer)
+        self.bar = RunBar()
+        self.compare = Compare(viewer)
+        self._build()
+        self.bar.run_clicked.connect(self._run_clicked)
+        self.bar.cancel_clicked.connect(self.cancel)
+        self.form.restore_clicked.connect(self.restore_defaults)
+        self.session.events.connect(self._validate)
+        self.destroyed.connect(self._gone)
+        self._validate()
+
+    def _build(self) -> None:
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.addWidget(self.form)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setWidget(inner)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.compare)
+        layout.addWidget(self.bar)
+        self.setMinimumWidth(300)
+
+    @property
+    def viewer(self) -> Any:
+        """The viewer, or ``None`` when it has gone."""
+        return self._viewer()
+
+    # --- state --------------------------------------------------------------------
+
+    def _validate(self, *_: Any) -> dict[str, str]:
+        problems = self.session.problems()
+        self.form.show_problems(problems)
+        self.bar.set_ready(next(iter(problems.values()), ""))
+        self.compare.set_source(self.session.image)
+        return problems
+
+    def restore_defaults(self) -> None:
+        """All fields but the image as in the preferences."""
+        self.session.restore(_defaults())
+
+    # --- running ------------------------------------------------------------------
+
+    def run(self) -> Any:
+        """Start; return the worker.
+
+        Raises
+        ------
+        FlowSRError
+            A field has a value that cannot be used, or another run is going on.
+        """
+        problems = self._validate()
+        if problems:
+            raise OptionError(" ".join(problems.values()))
+        layer, viewer = self.session.image, self.viewer
+        dims = None if viewer is None else viewer.dims
+        box = resolve_roi(layer, self.session.roi, dims)
+        self._source = Source.of(layer, box)
+        colormap = read_preferences().uncertainty_colormap
+        request = Request.of(self.session, self._source, colormap)
+        if self.session.pixel_size_um is not None and not in_pixels(layer):
+            raise OptionError(
+                f"'{layer.name}' has the unit {layer.units[-1]}; a pixel size in µm can "
+                "only be given for an image in pixels. Clear the field."
+            )
+        self._job = Job(
+            request.events,
+            on_event=self._on_event,
+            on_progress=self._on_progress,
+            on_end=self._on_end,
+            description=f"Upscale {layer.name}",
+        )
+        self.bar.start("loading the model …")
+        return self._job.worker
+
+    def cancel(self) -> None:
+        """Stop the run within a tile; what was there before stays."""
+        if self._job is not None and self._job.is_running:
+            self._job.cancel()
+            self.bar.say("cancelling …")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run of this dock is going on."""
+        return self._job is not None and self._job.is_running
+
+    def _run_clicked(self) -> None:
+        try:
+            self.run()
+        except FlowSRError as error:
+            self.bar.say(str(error), bad=True)
+            show_error(str(error))
+
+    def _on_progress(
+        self, done: int, total: int, left: float | None, message: str
+    ) -> None:
+        self.bar.advance(done, total, left, message)
+
+    def _on_event(self, event: Any) -> None:
+        if isinstance(event, Preview):
+            self._show_preview(event)
+        elif isinstance(event, Ready):
+            self._show(event)
+        elif isinstance(event, Stopped):
+            self.bar.say("Cancelled. Nothing was changed.")
+        elif isinstance(event, Failed):
+            self._show_error(event.error)
+
+    def _show_error(self, error: Exception) -> None:
+        text = str(error)
+        if not isinstance(error, FlowSRError):
+            text = f"{type(error).__name__}: {error}"
+        self.bar.say(text, bad=True)
+        show_error(f"Upscale failed. {text}")
+
+    def _on_end(self) -> None:
+        self._drop_preview()
+        self.bar.stop()
+        self._validate()
+
+    # --- layers -------------------------------------------------------------------
+
+    def _show_preview(self, event: Preview) -> None:
+        viewer = self.viewer
+        if viewer is None:
+            return
+        options = dict(event.output.options)
+        options["name"] = f"{options['name']} (first of several)"
+        # Not yet a result: a preview left over by a crash must not pass for one.
+        options["metadata"] = {"napari-flowsr-preview": True}
+        active = viewer.layers.selection.active
+        self._preview = viewer.add_image(event.output.data, **options)
+        viewer.layers.selection.active = active
+
+    def _drop_preview(self) -> None:
+        viewer, preview = self.viewer, self._preview
+        self._preview = None
+        if viewer is not None and preview is not None and preview in viewer.layers:
+            viewer.layers.remove(preview)
+
+    def _show(self, event: Ready) -> None:
+        viewer, source = self.viewer, self._source
+        self._drop_preview()
+        if viewer is None or source is None:
+            return
+        active = viewer.layers.selection.active
+        self.compare.reset()
+        layers = add_outputs(viewer, source, event.outputs)
+        for layer in layers[1:]:
+            # The samples are looked at first; the rest is one click away.
+            if layer.metadata["napari-flowsr"]["kind"] != "sample":
+                layer.visible = False
+        if active in viewer.layers:
+            viewer.layers.selection.active = active
+        self._tell(event, len(layers))
+
+    def _tell(self, event: Ready, count: int) -> None:
+        report = event.report
+        known = [p for p in report.get("lr_psnr", ()) if p is not None]
+        text = f"{count} layers in {human_seconds(event.seconds)} on {report.get('device')}."
+        if known:
+            text += f" Agreement with the input: {min(known):.0f} dB or better."
+        self.bar.say(text)
+        if report.get("redrawn_blocks"):
+            show_warning(
+                f"{report['redrawn_blocks']} blocks were unstable and drawn again at a "
+                "lower temperature; see the layers' metadata."
+            )
+        if report.get("filled_pixels"):
+            show_info(f"{report['filled_pixels']} pixels without a value were filled.")
+
+    def outputs(self) -> list[Any]:
+        """Layers in the viewer that the plugin made from the present image."""
+        viewer, layer = self.viewer, self.session.image
+        if viewer is None or layer is None:
+            return []
+        return own_layers(
+            viewer.layers, Source.of(layer, resolve_roi(layer, "whole", None))
+        )
+
+    # --- the end ------------------------------------------------------------------
+
+    def _gone(self, *_: Any) -> None:
+        if self._job is not None:
+            self._job.cancel()
+
+    def closeEvent(self, event: Any) -> None:
+        """Stop the run and let go of the viewer."""
+        self.cancel()
+        self.form.release()
+        super().closeEvent(event)
