@@ -134,7 +134,9 @@ def remake(script: str):
     ("kind", "extra", "make"),
     [
         ("sample", {"sample": 2}, lambda post: post.sample(3)[2]),
+        ("sample", {"n": 3}, lambda post: post.sample(3)),
         ("samples", {"n": 3}, lambda post: post.sample(3)),
+        ("sample", {"n": 3, "sample": 1}, lambda post: post.sample(2)[1]),
         ("mean", {"n": 3}, lambda post: post.mean(3)),
         ("std", {"n": 3}, lambda post: post.std(3)),
         ("quantile", {"quantile": 0.9, "n": 3}, lambda post: post.quantile(0.9, 3)),
@@ -172,6 +174,12 @@ def test_the_script_cuts_out_the_region(model, image):
     np.testing.assert_array_equal(
         remake(provenance_script(facts))(image), post.sample(1)[0]
     )
+    facts["source_sha256"] = image_hash(image)
+    np.testing.assert_array_equal(
+        remake(provenance_script(facts))(image), post.sample(1)[0]
+    )
+    with pytest.raises(ImageError, match="another image"):
+        remake(provenance_script(facts))(image + 1)
 
 
 def test_the_script_refuses_another_image_and_another_model(model, image, tmp_path):

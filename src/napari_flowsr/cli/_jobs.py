@@ -225,7 +225,7 @@ def _write(
     from napari_flowsr.io.images import write_image
 
     extra: dict[str, Any] = {"n": job.count, "source_name": source.name}
-    name = kind
+    name = "sample" if kind == "samples" else kind
     if kind.startswith("q"):
         name, extra["quantile"] = "quantile", int(kind[1:]) / 100
     sizes = output_pixel_size(image, post, job.pixel_size)

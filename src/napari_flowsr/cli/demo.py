@@ -107,6 +107,7 @@ def _scale(made: Made) -> float:
 
 
 def _record(made: Made, kind: str, n: int) -> dict[str, Any]:
+    kind = "sample" if kind == "samples" else kind
     return made.post.provenance(kind, n=n, source_name="cell (scikit-image)")
 
 

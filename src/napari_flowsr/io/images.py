@@ -222,7 +222,7 @@ def _write_pngs(
             if provenance is not None:
                 facts = {**provenance, "png_intensity_range": limits}
                 if len(planes) > 1:
-                    facts |= {"kind": "sample", "sample": number}
+                    facts["sample"] = number
             temporary = stack.enter_context(atomic_path(target, overwrite=overwrite))
             levels = to_png_levels(plane, limits, bits)
             write_png(temporary, levels, pixel_size=sizes, provenance=facts)

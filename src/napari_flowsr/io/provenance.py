@@ -163,10 +163,11 @@ def _call(facts: Mapping[str, Any]) -> str:
 
 def _statistic(facts: Mapping[str, Any]) -> str:
     kind, n = facts["kind"], int(facts.get("n", 1))
-    if kind == "sample" and ("sample" in facts or "n" not in facts):
+    stack = kind == "samples" or "n" in facts
+    if kind in ("sample", "samples") and ("sample" in facts or not stack):
         number = int(facts.get("sample", 0))
         return f"post.sample({number + 1})[{number}]"
-    if kind in ("sample", "samples"):  # a stack
+    if kind in ("sample", "samples"):
         return f"post.sample({n})"
     if kind in ("mean", "std"):
         return f"post.{kind}({n})"
