@@ -9,6 +9,7 @@ from napari_flowsr.errors import OptionError
 from napari_flowsr.inference import consistency
 from napari_flowsr.inference.consistency import Projection, lr_psnr
 from napari_flowsr.inference.posterior import posterior
+from napari_flowsr.models.card import Degradation
 
 NAME = "matlab-bicubic"
 
@@ -97,6 +98,14 @@ def test_cancel_during_back_projection(model, image) -> None:
         if "back-projection" in event.message:
             break
     assert len(messages) == 2
+
+
+def test_unknown_degradation(make_compact, image) -> None:
+    model = make_compact(degradation=Degradation("microscope"))
+    *_, last = posterior(image, model).stream(1)
+    assert last.result.report["lr_psnr"] == []
+    with pytest.raises(OptionError, match="'microscope'"):
+        posterior(image, model, consistent=True)
 
 
 def test_psnr() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from napari_flowsr.errors import ImageError
 from napari_flowsr.inference import intensity
@@ -124,6 +125,7 @@ def test_cast_does_not_wrap_at_64_bits(dtype) -> None:
         (np.full((4, 4), "a"), "dtype"),
         (np.full((4, 4), None), "dtype object"),
         ([[1, 2], [3]], "cannot be made an array"),
+        (torch.ones(4, 4, requires_grad=True), "cannot be made an array"),
         (np.ma.masked_less(np.arange(16.0).reshape(4, 4), 3), "masked"),
         (np.zeros((4, 4), "datetime64[s]"), "dtype"),
     ],

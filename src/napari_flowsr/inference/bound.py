@@ -114,6 +114,21 @@ class Bound:
             peak_bytes=budget.peak_bytes,
         )
 
+    def facts(self) -> dict[str, Any]:
+        """Options as they were resolved, for the provenance."""
+        options = self.options
+        return {
+            "seed": options.seed,
+            "scale": self.geometry.scale,
+            "axes": self.geometry.axes,
+            "prior": options.prior,
+            "noise": options.noise,
+            "consistent": options.consistent,
+            "tile": options.tile,
+            "nan": options.nan,
+            "assume": dict(self.card.assumed) or None,
+        }
+
     def hr_source(self, hr: Any) -> Source:
         """Check the shape and dtype of an HR array."""
         return self.intensities.source.upscaled(hr)

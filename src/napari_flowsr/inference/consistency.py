@@ -19,15 +19,24 @@ import math
 import torch
 from torch import Tensor
 
-from napari_flowsr.data.degrade import downscale
+from napari_flowsr.data.degrade import DEGRADATIONS, downscale
 from napari_flowsr.errors import OptionError
 
-__all__ = ["Projection", "lr_psnr", "lr_residual"]
+__all__ = ["Projection", "check_degradation", "lr_psnr", "lr_residual"]
 
 FLOOR_DB = 60.0
 """LR-PSNR that ``consistent=True`` promises."""
 _TARGET_DB = 72.0
 _MAX_STEPS = 60
+
+
+def check_degradation(name: str) -> None:
+    """Raise `OptionError` if the degradation of a card has no operator here."""
+    if name not in DEGRADATIONS:
+        raise OptionError(
+            f"The model's card names the degradation '{name}', whose operator is not "
+            f"known; known are {', '.join(DEGRADATIONS)}. Pass consistent=False."
+        )
 
 
 def lr_residual(hr: Tensor, lr: Tensor, scale: float, name: str) -> Tensor:

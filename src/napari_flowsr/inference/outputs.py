@@ -9,11 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.data.degrade import downscale
+from napari_flowsr.errors import OptionError
 from napari_flowsr.inference.consistency import lr_psnr
-from napari_flowsr.inference.ensemble import Statistics
+from napari_flowsr.inference.ensemble import Statistics, check_quantiles
+from napari_flowsr.inference.options import check_count
 from napari_flowsr.inference.source import plane_view
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_flowsr.inference.units import Unit, Workload
 
 __all__ = ["OUTPUTS", "Order", "Outputs"]
@@ -49,6 +53,23 @@ class Order:
     consistent: bool
     degradation: str
     preview: bool
+
+    @classmethod
+    def checked(
+        cls,
+        n: int,
+        outputs: Sequence[str],
+        quantiles: Sequence[float],
+        **further: Any,
+    ) -> Order:
+        """Check what a caller asks for; `OptionError` says what is allowed."""
+        wanted = [outputs] if isinstance(outputs, str) else list(outputs)
+        if not wanted or any(o not in OUTPUTS for o in wanted):
+            raise OptionError(
+                f"outputs is {outputs!r}; choose one or more of {', '.join(OUTPUTS)}."
+            )
+        count, levels = check_count(n), check_quantiles(quantiles)
+        return cls(count, frozenset(wanted), levels, **further)
 
     @property
     def statistics(self) -> bool:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.core.device import resolve_device
-from napari_flowsr.errors import OptionError
 from napari_flowsr.inference import given
 from napari_flowsr.inference.axes import Geometry, parse_axes
 from napari_flowsr.inference.bound import Bound, flow_on
+from napari_flowsr.inference.consistency import check_degradation
 from napari_flowsr.inference.ensemble import check_quantiles
 from napari_flowsr.inference.events import Event, Finished, Progress, Result
 from napari_flowsr.inference.intensity import Intensities, survey
@@ -19,7 +19,6 @@ from napari_flowsr.inference.maps import parse_temperature
 from napari_flowsr.inference.options import (
     Options,
     ProgressCallback,
-    check_count,
     check_scale,
 )
 from napari_flowsr.inference.outputs import OUTPUTS, Order
@@ -136,16 +135,10 @@ class Posterior:
         Cancelled
             If the ``progress`` callback raises it.
         """
-        wanted = [outputs] if isinstance(outputs, str) else list(outputs)
-        unknown = [o for o in wanted if o not in OUTPUTS]
-        if unknown or not wanted:
-            raise OptionError(
-                f"outputs is {outputs!r}; choose one or more of {', '.join(OUTPUTS)}."
-            )
-        order = Order(
-            n=check_count(n),
-            outputs=frozenset(wanted),
-            quantiles=check_quantiles(quantiles),
+        order = Order.checked(
+            n,
+            outputs,
+            quantiles,
             consistent=self.options.consistent,
             degradation=self.model.card.degradation.name,
             preview=preview,
@@ -283,21 +276,15 @@ class Posterior:
         """
         if not self._source_hash:
             self._source_hash = image_hash(self._bound.intensities.source.array)
-        card, options = self.model.card, self.options
-        facts: dict[str, Any] = {
+        facts = {
+            **self._bound.facts(),
             "temperature": self._temperature,
-            "seed": options.seed,
-            "scale": self.geometry.scale,
-            "axes": self.geometry.axes,
-            "prior": options.prior,
-            "noise": options.noise,
-            "consistent": options.consistent,
-            "tile": self._report.get("tile", options.tile),
             "device": self.device.type,
-            "nan": options.nan,
-            "assume": dict(card.assumed) or None,
             "report": self._report,
         }
+        if "tile" in self._report:
+            facts["tile"] = self._report["tile"]
+        card = self.model.card
         return record(
             kind,
             model=card.name,
@@ -386,7 +373,10 @@ def posterior(
     geometry = Geometry(named, shape, check_scale(scale, model.flow))
     if temperature is None:
         temperature = model.card.temperature
-    parse_temperature(temperature, geometry)  # before the image is read
+    # Whatever can be refused is refused before the image is read.
+    parse_temperature(temperature, geometry)
+    if options.consistent:
+        check_degradation(model.card.degradation.name)
     joint = model.flow.channels > 1
     source = Source(array, geometry)
     intensities = survey(source, model.card.normalisation, joint=joint, nan=nan)

@@ -68,7 +68,7 @@ def open_array(image: Any, name: str = "image") -> Any:
 def _materialise(image: Any, name: str) -> Array:
     try:
         return np.asarray(image)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise ImageError(
             f"{name} of type {type(image).__name__} cannot be made an array: {error}. "
             "Pass a NumPy, dask or zarr array, or lists of equal length."
