@@ -92,8 +92,8 @@ def _clipped(layer: Any, low: Vector, high: Vector, what: str) -> Box:
     stop = np.clip(np.ceil(high + 0.5), 0, whole.stop).astype(int)
     if np.any(stop <= start):
         raise ImageError(
-            f"{what} does not overlap the image {layer.name!r}. Move it onto the image, "
-            "or choose the whole image."
+            f"{what} does not overlap the image {layer.name!r}. Move it onto the "
+            "image, or choose the whole image."
         )
     return Box(tuple(start.tolist()), tuple(stop.tolist()))
 

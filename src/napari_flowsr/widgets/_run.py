@@ -70,7 +70,7 @@ def _pump(
 
 
 class Job:
-    """A computation in a worker thread.
+    """A computation in a worker thread; one at a time in the whole program.
 
     Parameters
     ----------
@@ -91,6 +91,9 @@ class Job:
     OptionError
         Another job is running.
     """
+
+    description: str
+    is_running: bool
 
     def __init__(
         self,
@@ -155,7 +158,7 @@ def _weak(function: Callable[..., None]) -> Callable[..., None]:
     """Call a bound method through a weak reference: a closed dock is not kept alive."""
     if not hasattr(function, "__self__"):
         return function
-    reference = weakref.WeakMethod(function)  # type: ignore[arg-type]
+    reference = weakref.WeakMethod(function)
 
     def call(*args: Any) -> None:
         method = reference()

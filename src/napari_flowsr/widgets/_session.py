@@ -11,12 +11,15 @@ import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from psygnal import SignalGroupDescriptor
 
 from napari_flowsr.errors import FlowSRError, OptionError
+from napari_flowsr.inference.options import Options
+from napari_flowsr.models.card import Model
 
 __all__ = ["OUTPUT_KINDS", "Session"]
 
@@ -107,8 +110,13 @@ class Session:
     def _check_model(self) -> None:
         from napari_flowsr.io.library import find_model
 
-        if isinstance(self.model, str):
+        if isinstance(self.model, str | Path):
             find_model(self.model)
+        elif not isinstance(self.model, Model):
+            raise OptionError(
+                f"The model is {self.model!r}; give a model's name, the path of its "
+                "file, or a loaded model."
+            )
 
     def _check_samples(self) -> None:
         _whole("The number of samples", self.samples, 1)
@@ -126,15 +134,34 @@ class Session:
     def _check_seed(self) -> None:
         _whole("The seed", self.seed, None)
 
+    def _check_scale(self) -> None:
+        if self.scale is None:
+            return
+        if not isinstance(self.scale, numbers.Real):
+            raise OptionError(f"Scale is {self.scale!r}; give a number, or None.")
+        # Of a name only the file tells the scales; then the run checks them.
+        if isinstance(self.model, Model):
+            self.model.flow.check_scale(float(self.scale))
+
+    def _check_prior(self) -> None:
+        Options(prior=self.prior)
+
+    def _check_noise(self) -> None:
+        Options(noise=self.noise)
+
+    def _check_nan(self) -> None:
+        Options(nan=self.nan)
+
     def _check_tile(self) -> None:
         if self.tile is not None and self.tile != "auto":
             _whole("The tile's side in input pixels", self.tile, 1)
 
     def _check_outputs(self) -> None:
-        unknown = [o for o in self.outputs if o not in OUTPUT_KINDS]
-        if unknown or not self.outputs:
+        given = self.outputs
+        listed = isinstance(given, tuple | list) and len(given) > 0
+        if not listed or any(kind not in OUTPUT_KINDS for kind in given):
             raise OptionError(
-                f"Outputs are {tuple(self.outputs)}; choose one or more of "
+                f"Outputs are {given!r}; choose one or more of "
                 f"{', '.join(OUTPUT_KINDS)}."
             )
 
@@ -145,18 +172,28 @@ class Session:
 
     def _check_pixel_size_um(self) -> None:
         size = self.pixel_size_um
-        if size is not None and not (math.isfinite(size) and size > 0):
-            raise OptionError(f"The pixel size is {size} µm; it must be above 0.")
+        if size is None:
+            return
+        if not isinstance(size, numbers.Real) or not 0 < size < math.inf:
+            raise OptionError(
+                f"The pixel size is {size!r}; it is the edge of a pixel in µm, finite "
+                "and above 0."
+            )
 
     def _check_roi(self) -> None:
         roi = self.roi
         known = isinstance(roi, str) and roi in ("whole", "view")
-        boxed = isinstance(roi, tuple) and len(roi) == 4
+        boxed = isinstance(roi, tuple) and len(roi) == 4 and _is_box(roi)
         if not (known or boxed or type(roi).__name__ == "Shapes"):
             raise OptionError(
                 f"The region is {roi!r}; choose 'whole', 'view', a Shapes layer, or "
-                "(y, x, height, width)."
+                "(y, x, height, width) in whole pixels of the image."
             )
+
+
+def _is_box(roi: tuple[Any, ...]) -> bool:
+    whole = all(isinstance(v, numbers.Integral) for v in roi)
+    return whole and min(roi[2:]) > 0
 
 
 def _whole(what: str, value: Any, least: int | None) -> None:

@@ -91,7 +91,7 @@ class Request:
         post = posterior(
             self.source.array, model, axes=self.source.axes, **self.options
         )
-        looks = {
+        looks: dict[str, Any] = {
             "colormap": self.colormap,
             "pixel_size_um": self.pixel_size_um,
             "model": model.card.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_flowsr.errors import FlowSRError, OptionError
@@ -77,6 +78,7 @@ class UpscaleDock(QWidget):
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
@@ -124,8 +126,8 @@ class UpscaleDock(QWidget):
         request = Request.of(self.session, self._source, colormap)
         if self.session.pixel_size_um is not None and not in_pixels(layer):
             raise OptionError(
-                f"'{layer.name}' has the unit {layer.units[-1]}; a pixel size in µm can "
-                "only be given for an image in pixels. Clear the field."
+                f"'{layer.name}' has the unit {layer.units[-1]}; a pixel size in µm "
+                "can only be given for an image in pixels. Clear the field."
             )
         self._job = Job(
             request.events,
@@ -221,9 +223,10 @@ class UpscaleDock(QWidget):
     def _tell(self, event: Ready, count: int) -> None:
         report = event.report
         known = [p for p in report.get("lr_psnr", ()) if p is not None]
-        text = f"{count} layers in {human_seconds(event.seconds)} on {report.get('device')}."
+        device = str(report.get("device")).upper()
+        text = f"{count} layers in {human_seconds(event.seconds)} on the {device}."
         if known:
-            text += f" Agreement with the input: {min(known):.0f} dB or better."
+            text += f" Samples agree with the input to {min(known):.0f} dB or better."
         self.bar.say(text)
         if report.get("redrawn_blocks"):
             show_warning(

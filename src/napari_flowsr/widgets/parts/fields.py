@@ -66,6 +66,11 @@ class Bindings:
 
     def choice(self, name: str, box: QComboBox) -> None:
         """Bind a combo box whose items carry their values as user data."""
+        # Long layer names must not widen the dock.
+        box.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        box.setMinimumContentsLength(10)
 
         def write(value: Any) -> None:
             index = find_data(box, value)

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QSizePolicy,
     QSpinBox,
     QToolButton,
     QVBoxLayout,
@@ -138,11 +139,11 @@ class UpscaleForm(QWidget):
         self._main.addRow("Samples", self.samples)
         self.temperature = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
         self.temperature.setRange(0.0, 1.5)
-        self.temperature.setSingleStep(0.05)
+        self.temperature.setSingleStep(0.05)  # type: ignore[arg-type]
         self.temperature.setDecimals(2)
         self.temperature.setToolTip(
-            "Spread of the samples: 0 is the single most likely image, 1 what the model "
-            "learned; less than 1 understates the doubt"
+            "Spread of the samples: 0 is the single most likely image, 1 what the "
+            "model learned; less than 1 understates the doubt"
         )
         self.bindings.bind(
             "temperature",
@@ -155,6 +156,10 @@ class UpscaleForm(QWidget):
         self.seed = QSpinBox()
         self.seed.setRange(-(2**31), 2**31 - 1)
         self.seed.setToolTip("The same seed gives the same samples")
+        # As wide as its ten digits wish, it would make the whole dock too wide.
+        self.seed.setSizePolicy(
+            QSizePolicy.Policy.Ignored, self.seed.sizePolicy().verticalPolicy()
+        )
         self.bindings.bind(
             "seed",
             self.seed,
@@ -163,7 +168,7 @@ class UpscaleForm(QWidget):
             self.seed.setValue,
         )
         self.dice = QToolButton()
-        self.dice.setText("🎲")
+        self.dice.setText("⚄")
         self.dice.setToolTip("Another seed")
         self.dice.clicked.connect(self.roll)
         row = QHBoxLayout()
@@ -184,7 +189,10 @@ class UpscaleForm(QWidget):
         self.stack = QCheckBox("as one stack with a slider")
         self.stack.setToolTip("Otherwise each sample is a layer of its own")
         self.bindings.check_box("stack", self.stack)
-        column.insertWidget(1, self.stack)
+        indented = QHBoxLayout()
+        indented.addSpacing(18)
+        indented.addWidget(self.stack)
+        column.insertLayout(1, indented)
         self.session.events.outputs.connect(self._show_kinds)
         self._show_kinds()
         self._main.addRow("Outputs", column)
@@ -224,7 +232,7 @@ class UpscaleForm(QWidget):
             "Pixels without value",
         )
         form.addRow("NaN pixels", self.nan)
-        self.consistent = QCheckBox("make samples agree exactly with the input")
+        self.consistent = QCheckBox("agree exactly with input")
         self.consistent.setToolTip(
             "Back-projection: the reduced sample equals the input to 60 dB or better"
         )

@@ -1,0 +1,93 @@
+"""Screenshots of the docks for README and documentation.
+
+Needs an X server with OpenGL (``xvfb-run`` will do) and a Qt binding:
+
+    QT_QPA_PLATFORM=xcb xvfb-run -s "-screen 0 1600x1000x24" python docs/make_screenshots.py
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import napari
+from qtpy.QtWidgets import QApplication
+
+IMAGES = Path(__file__).parent / "images"
+SIZE = (1300, 860)
+
+
+def pump(seconds: float = 0.5) -> None:
+    """Let the window answer."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def shot(viewer: Any, name: str) -> None:
+    """Write the whole window."""
+    pump()
+    viewer.screenshot(IMAGES / name, canvas_only=False, flash=False)
+
+
+def run(widget: Any) -> None:
+    """Run the dock and wait."""
+    widget.run()
+    while widget.is_running:
+        pump(0.1)
+
+
+def look_at(viewer: Any, layer: Any, centre: tuple[float, float], zoom: float) -> None:
+    """Show one layer, close up."""
+    for other in viewer.layers:
+        other.visible = other is layer
+    scene = getattr(viewer, "scene", viewer)
+    scene.camera.center = centre
+    scene.camera.zoom = zoom
+
+
+def preferences(viewer: Any) -> None:
+    """Open the plugin's page and write it."""
+    # No public way to the dialog; this script alone depends on it.
+    dialog = viewer.window._open_preferences_dialog()
+    pump(1)
+    for row in range(dialog._list.count()):
+        if "flowsr" in dialog._list.item(row).text().lower():
+            dialog._list.setCurrentRow(row)
+    pump(1)
+    dialog.grab().save(str(IMAGES / "preferences.png"))
+    dialog.close()
+
+
+def main(model: str = "micro-2x") -> None:
+    """Make all of them."""
+    IMAGES.mkdir(exist_ok=True)
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(*SIZE)
+    viewer.open_sample("napari-flowsr", "cell")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-flowsr", "Upscale")
+    pump()
+    cell = viewer.layers[0]
+    widget.session.model = model
+    # The cell and some of its surroundings.
+    widget.session.roi = (150, 150, 300, 300)
+    run(widget)
+    samples, mean, std = widget.outputs()[:3]
+    centre = tuple(300.0 * s for s in cell.scale)
+    zoom = 2.2 / float(cell.scale[-1])
+    look_at(viewer, samples, centre, zoom)
+    shot(viewer, "upscale_dock.png")
+    look_at(viewer, std, centre, zoom)
+    viewer.layers.selection.active = std
+    shot(viewer, "std_layer.png")
+    viewer.window.add_plugin_dock_widget("napari-flowsr", "Export", tabify=True)
+    shot(viewer, "export_dock.png")
+    preferences(viewer)
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
