@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_flowsr.errors import ExportError, OptionError
@@ -108,7 +110,7 @@ def test_any_image_layer_can_be_chosen_but_no_other(dock):
 def test_one_file_with_the_pixel_size_of_the_field(qtbot, dock, tmp_path):
     dock.choose(["sample 1"])
     dock.pixel_size_um = 0.2
-    assert "0.1 × 0.1 µm" in dock._sizes.text()
+    assert "0.1 × 0.1 µm" in dock._sizes.text().replace("\N{NO-BREAK SPACE}", " ")
     path = tmp_path / "a.ome.tif"
     assert result_of(qtbot, dock.export(path)) == [path]
     found = read_image(path)
@@ -126,7 +128,7 @@ def test_the_field_is_hidden_and_unused_where_the_size_is_known(dock, viewer):
         layer.units = ("um", "um")
     dock.choose(["sample 1"])
     assert not dock._form.isRowVisible(dock._pixel)
-    assert "0.5 × 0.5 µm" in dock._sizes.text()
+    assert "0.5 × 0.5 µm" in dock._sizes.text().replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_a_folder_gets_a_file_for_each_layer(qtbot, dock, tmp_path):
@@ -243,6 +245,38 @@ def test_the_dock_says_that_detail_is_inferred_and_is_narrow(dock):
     assert dock.minimumSizeHint().width() <= 320
 
 
+def test_a_deleted_dock_follows_no_more(qtbot, viewer):
+    """Python's half may outlive Qt's, so weak references alone do not disconnect."""
+
+    def followers():
+        events = viewer.layers.events
+        emitters = (events.inserted, events.removed, events.reordered)
+        return [len(emitter.callbacks) for emitter in emitters]
+
+    before = followers()
+    widget = ExportDock(viewer)
+    listed = widget._list
+    assert followers() == [n + 1 for n in before]
+    widget.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    with pytest.raises(RuntimeError, match="deleted"):
+        listed.count()
+    assert followers() == before
+
+
+def test_the_dock_holds_neither_viewer_nor_layers(qtbot):
+    viewer = fill(ViewerModel())
+    widget = ExportDock(viewer)
+    qtbot.addWidget(widget)
+    layer = weakref.ref(viewer.layers["sample 0"])
+    model = weakref.ref(viewer)
+    del viewer
+    gc.collect()
+    assert model() is None
+    assert layer() is None
+    assert widget.layers == []
+
+
 def test_in_a_viewer_without_leaks(make_napari_viewer, qtbot, tmp_path):
     viewer = fill(make_napari_viewer())
     dock, widget = viewer.window.add_plugin_dock_widget("napari-flowsr", "Export")
@@ -251,8 +285,4 @@ def test_in_a_viewer_without_leaks(make_napari_viewer, qtbot, tmp_path):
     pytest.importorskip("zarr")
     assert result_of(qtbot, widget.export(path)) == [path]
     viewer.window.remove_dock_widget(dock)
-    del dock, widget
-    QApplication.processEvents()
-    qtbot.wait(50)
-    gc.collect()
-    viewer.layers.pop()  # would raise in a list whose Qt half has gone
+    viewer.layers.pop()

@@ -92,5 +92,7 @@ def said_sizes(exports: list[Export]) -> str:
         size = export.pixel_size
         edges = [f"{size[a]:.6g}" for a in "ZYX" if a in size]
         said = " × ".join(edges) + " µm" if edges else "no pixel size"
+        # A size is not broken over two lines.
+        said = said.replace(" ", "\N{NO-BREAK SPACE}") if edges else said
         lines.append(f"{export.name}: {said}")
     return "\n".join(lines)
