@@ -2,7 +2,8 @@
 
 Needs an X server with OpenGL (``xvfb-run`` will do) and a Qt binding:
 
-    QT_QPA_PLATFORM=xcb xvfb-run -s "-screen 0 1600x1000x24" python docs/make_screenshots.py
+    export QT_QPA_PLATFORM=xcb
+    xvfb-run -s "-screen 0 1600x1000x24" python docs/make_screenshots.py
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def main(model: str = "micro-2x") -> None:
     # The cell and some of its surroundings.
     widget.session.roi = (150, 150, 300, 300)
     run(widget)
-    samples, mean, std = widget.outputs()[:3]
+    samples, _mean, std = widget.outputs()[:3]
     centre = tuple(300.0 * s for s in cell.scale)
     zoom = 2.2 / float(cell.scale[-1])
     look_at(viewer, samples, centre, zoom)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,6 @@ from napari_flowsr.errors import SizeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from fractions import Fraction
 
 __all__ = ["LatentLevel", "LatentSpec", "Latents", "Window"]
 

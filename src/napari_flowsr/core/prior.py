@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
+if TYPE_CHECKING:
     from napari_flowsr.core.condition import Condition
     from napari_flowsr.core.flow import ConditionalFlow
     from napari_flowsr.core.latents import Latents, LatentSpec, Window

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,11 @@ import torch
 from torch import Tensor
 
 from napari_flowsr.data.degrade import downscale, margin
+from napari_flowsr.data.source import Plane
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from napari_flowsr.data.source import Plane
 
 __all__ = ["PatchSampler"]
 
