@@ -1,0 +1,62 @@
+"""A tiny model, untrained and seeded, and images for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from napari_flowsr.models.card import Model, ModelCard
+from napari_flowsr.models.compact import Compact, CompactConfig
+
+
+def tiny(scale: int = 2, channels: int = 1, name: str = "tiny") -> Model:
+    """A compact flow whose zero-initialised layers are random."""
+    torch.manual_seed(3)
+    flow = Compact(
+        CompactConfig(
+            scale=scale, channels=channels, width=4, blocks=1, steps=1, hidden=4
+        )
+    )
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.1)
+    card = ModelCard(
+        name=name,
+        family=flow.family,
+        scales=flow.scales,
+        channels=flow.channels,
+        sha256="0" * 64,
+    )
+    return Model(card, flow.eval())
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tensors are tiny here: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def make_tiny() -> Callable[..., Model]:
+    return tiny
+
+
+@pytest.fixture
+def model() -> Model:
+    """One channel, 2x."""
+    return tiny()
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    """Odd sides, uint8, smooth with some texture."""
+    y, x = np.mgrid[:17, :20]
+    noise = np.random.default_rng(0).normal(size=y.shape)
+    return (120 + 60 * np.sin(y / 3) * np.cos(x / 4) + 3 * noise).astype(np.uint8)
