@@ -179,7 +179,7 @@ def shapes_box(layer: Any, shapes: Any, dims: Any) -> Box:
     shrink = np.where(high - low > 1, 0.5, 0.0)
     shrink[[a for a in range(layer.ndim) if a not in shown]] = 0.0
     box = _clipped(layer, low + shrink, high - shrink, f"The shape in {shapes.name!r}")
-    return _at_current_slice(layer, box, point[max(offset, 0) :], shown)
+    return _at_current_slice(layer, box, point[max(offset, 0) :].tolist(), shown)
 
 
 def resolve_roi(layer: Any, roi: Any, dims: Any | None) -> Box:
