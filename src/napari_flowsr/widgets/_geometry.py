@@ -175,10 +175,13 @@ def shapes_box(layer: Any, shapes: Any, dims: Any) -> Box:
     for axis in range(layer.ndim):
         if axis not in shown:
             low[axis], high[axis] = -0.5, whole.stop[axis] - 0.5
-    # A shape covers the pixels whose centres it encloses, at least one.
-    shrink = np.where(high - low > 1, 0.5, 0.0)
-    shrink[[a for a in range(layer.ndim) if a not in shown]] = 0.0
-    box = _clipped(layer, low + shrink, high - shrink, f"The shape in {shapes.name!r}")
+    # A shape covers the pixels whose centres it encloses, at least one. A centre on its
+    # border counts at the start, not at the end: from 8 to 24 are 16 pixels.
+    for axis in shown:
+        if high[axis] - low[axis] > 1:
+            first, last = np.round((low[axis], high[axis]), 6)
+            low[axis], high[axis] = np.ceil(first) - 0.5, np.ceil(last) - 0.5
+    box = _clipped(layer, low, high, f"The shape in {shapes.name!r}")
     return _at_current_slice(layer, box, point[max(offset, 0) :].tolist(), shown)
 
 
