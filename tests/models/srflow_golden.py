@@ -24,7 +24,8 @@ from torch import Tensor
 
 from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.core.latents import Latents
-from napari_flowsr.models import srflow
+from napari_flowsr.models.srflow import SRFlow
+from napari_flowsr.models.srflow_published import infer_config, remap
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NETWORKS = ("srflow_tiny_x4", "srflow_tiny_x8")
@@ -60,11 +61,11 @@ class Case:
         return torch.from_numpy(array).permute(0, 3, 1, 2).float() / 255
 
     def flow(self) -> ConditionalFlow:
-        config, _, _ = srflow.infer_config(
+        config, _, _ = infer_config(
             self.state, {"stacked_blocks": self.blocks, "quant": self.quant}
         )
-        flow = srflow.SRFlow(config).eval()
-        flow.load_state_dict(srflow.remap(self.state, config))
+        flow = SRFlow(config).eval()
+        flow.load_state_dict(remap(self.state, config))
         return flow
 
 

@@ -15,7 +15,8 @@ from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.errors import CheckpointError, OptionError
 from napari_flowsr.io.foreign import read_official
 from napari_flowsr.models._registry import build
-from napari_flowsr.models.srflow import SRFlow, SRFlowConfig, infer_config, remap
+from napari_flowsr.models.srflow import SRFlow, SRFlowConfig
+from napari_flowsr.models.srflow_published import infer_config, remap
 
 TINY = SRFlowConfig(
     scale=4,
@@ -144,6 +145,10 @@ def test_unknown_stacked_blocks_must_be_given() -> None:
         infer_config(state, {"stacked_blocks": [1]})
     with pytest.raises(OptionError, match="blocks that exist"):
         infer_config(state, {"stacked_blocks": [1, 2]})
+    with pytest.raises(OptionError, match="a list of block numbers"):
+        infer_config(state, {"stacked_blocks": 3})
+    with pytest.raises(OptionError, match="quant was assumed as 'many'"):
+        infer_config(state, {"stacked_blocks": [1, 0], "quant": "many"})
 
 
 def test_damaged_states_are_refused() -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from napari_flowsr.errors import CheckpointError, OptionError
-from napari_flowsr.models._registry import families, family_module
+from napari_flowsr.models._registry import families, published_module
 from napari_flowsr.models.card import Degradation, ModelCard, Normalisation
 
 __all__ = ["ASSUME", "Official", "Published", "check_assume", "describe_unrunnable"]
@@ -241,7 +241,9 @@ def _refusal(path: Path, known: Published | None) -> CheckpointError:
 
 def is_runnable(known: Published | None) -> bool:
     """Whether this version can build the network behind a published file."""
-    return known is not None and known.kind == "model" and known.family in families()
+    if known is None or known.kind != "model":
+        return False
+    return published_module(known.family) is not None
 
 
 def describe_unrunnable(path: str | Path) -> dict[str, Any] | None:
@@ -301,9 +303,9 @@ def read_official(
     check_assume(assume)
     state = read_state(path)
     known = recognise(state)
-    if known is None or not is_runnable(known):
+    module = published_module(known.family) if known and is_runnable(known) else None
+    if known is None or module is None:
         raise _refusal(path, known)
-    module = family_module(known.family)
     foreign = sorted(set(assume) - set(module.ASSUMABLE))
     if foreign:
         raise OptionError(

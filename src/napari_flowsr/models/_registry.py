@@ -2,8 +2,8 @@
 
 A family is one module of this package that has ``CONFIG`` (a frozen dataclass),
 ``FLOW`` (its `ConditionalFlow`, built from a ``CONFIG``) and ``example_configs()``
-(tiny ones, which the contract tests run). A family with published weights also has
-``ASSUMABLE``, ``infer_config`` and ``remap``, which `io.foreign` calls.
+((tiny ones, which the contract tests run). A family with published weights has a second
+module with ``ASSUMABLE``, ``infer_config`` and ``remap``, which `io.foreign` calls.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from napari_flowsr.core.flow import ConditionalFlow
 
 __all__ = ["build", "config_dict", "example_configs", "families", "family_module"]
+__all__ += ["published_module"]
 
 # Modules are imported when they are asked for: one more family costs no start-up time.
 _MODULES = {
     "compact": "napari_flowsr.models.compact",
     "srflow": "napari_flowsr.models.srflow",
 }
+# Translators of published weights.
+_PUBLISHED = {"srflow": "napari_flowsr.models.srflow_published"}
 
 
 def families() -> tuple[str, ...]:
@@ -47,6 +50,12 @@ def family_module(family: str) -> ModuleType:
             f"{', '.join(families())}.{hint}"
         )
     return import_module(_MODULES[family])
+
+
+def published_module(family: str) -> ModuleType | None:
+    """Return the translator of a family's published weights, if it has one."""
+    name = _PUBLISHED.get(family)
+    return None if name is None else import_module(name)
 
 
 def example_configs(family: str) -> tuple[Any, ...]:
