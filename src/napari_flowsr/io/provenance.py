@@ -77,7 +77,9 @@ def record(
         Layer or file name.
     **options
         Keywords of `napari_flowsr.posterior` as they were resolved, the numbers above,
-        and further facts, such as ``report``.
+        and further facts, such as ``report``. ``stream`` is the number of samples of
+        the `Posterior.stream` it came from: the last bits of a convolution depend on
+        how many samples are decoded together.
     """
     return {
         "plugin": NAMESPACE,
@@ -146,6 +148,7 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
         if crop
         else "found != SOURCE_SHA256",
         temperature=_unpack(options),
+        stream=_stream(facts),
         call=call,
     )
 
@@ -161,7 +164,40 @@ def _call(facts: Mapping[str, Any]) -> str:
     return call
 
 
+def _stream(facts: Mapping[str, Any]) -> str:
+    """Line that runs the stream which the result came from, empty without one."""
+    if "stream" not in facts:
+        return ""
+    names = {"sample": "samples", "quantile-range": "quantiles"}
+    wanted = names.get(facts["kind"], facts["kind"])
+    levels = tuple(float(q) for q in facts.get("quantiles", ()))
+    asked = f"{int(facts['stream'])}, ({wanted!r},), {levels!r}"
+    return f"    found = list(post.stream({asked}))[-1].result\n"
+
+
+def _streamed(facts: Mapping[str, Any]) -> str:
+    """Expression that takes the array from the stream's result ``found``."""
+    kind = facts["kind"]
+    if kind == "sample":
+        return (
+            f"found.samples[{facts['sample']}]"
+            if "sample" in facts
+            else ("found.samples")
+        )
+    if kind in ("mean", "std"):
+        return f"found.{kind}"
+    if kind == "quantile-range":
+        low, high = (float(q) for q in facts["quantiles"])
+        return f"found.quantiles[{high!r}] - found.quantiles[{low!r}]"
+    raise OptionError(
+        f"A result of the kind '{kind}' does not come from a stream; expected sample, "
+        "mean, std or quantile-range."
+    )
+
+
 def _statistic(facts: Mapping[str, Any]) -> str:
+    if "stream" in facts:
+        return _streamed(facts)
     kind, n = facts["kind"], int(facts.get("n", 1))
     stack = kind == "samples" or "n" in facts
     if kind in ("sample", "samples") and ("sample" in facts or not stack):
@@ -262,7 +298,7 @@ def remake(image, model=MODEL):
             "Import the original model."
         )
     post = flowsr.posterior(image, loaded, **options)
-    return {call}
+{stream}    return {call}
 
 
 if __name__ == "__main__":

@@ -24,8 +24,12 @@ from napari_flowsr.widgets._geometry import (
     whole_box,
 )
 
-__all__ = ["Output", "Source", "add_outputs", "make_outputs", "own_layers"]
+__all__ = ["PREVIEW", "Output", "Source", "add_outputs", "make_outputs", "own_layers"]
 
+PREVIEW = "napari-flowsr-preview"
+"""Key in the metadata of a layer that is shown only while the rest is computed."""
+
+_IDENTITY = "napari-flowsr-layer"  # whose output this layer is, in this viewer
 _QUANTILES = (0.05, 0.95)
 _TITLES = {
     "sample": "samples",
@@ -47,16 +51,19 @@ class Source:
         The region.
     axes : str
         A letter per data axis.
+    name : str
+        Of the layer when the run began; it may be renamed meanwhile.
     """
 
     layer: Any
     box: Box
     axes: str
+    name: str
 
     @classmethod
     def of(cls, layer: Any, box: Box) -> Source:
         """Bind a layer and a region."""
-        return cls(layer, box, layer_axes(layer))
+        return cls(layer, box, layer_axes(layer), layer.name)
 
     @property
     def array(self) -> Any:
@@ -70,7 +77,7 @@ class Source:
 
     def facts(self) -> dict[str, Any]:
         """What the provenance needs beyond the posterior's own record."""
-        found: dict[str, Any] = {"source_name": self.layer.name}
+        found: dict[str, Any] = {"source_name": self.name}
         if not self.is_whole:
             found["roi"] = [
                 list(p) for p in zip(self.box.start, self.box.stop, strict=True)
@@ -89,7 +96,7 @@ class Output:
 
 def _title(source: Source, model: str, kind: str, number: int | None) -> str:
     what = f"sample {number}" if number is not None else _TITLES[kind]
-    return f"{source.layer.name} · {what} · {model}"
+    return f"{source.name} · {what} · {model}"
 
 
 def _look(source: Source, kind: str, colormap: str, data: Any) -> dict[str, Any]:
@@ -226,30 +233,47 @@ def make_outputs(
 
 
 def own_layers(layers: Any, source: Source) -> list[Any]:
-    """Layers that the plugin made from this source, told by their metadata alone."""
-    name = source.layer.name
+    """Layers that the plugin made from this source, told by their metadata alone.
+
+    They know their source by its identity, so that it may be renamed, and themselves,
+    so that a duplicate that the user made of one is not one of them.
+    """
     found = []
     for layer in layers:
         record = layer.metadata.get(NAMESPACE)
-        if isinstance(record, Mapping) and record.get("source_name") == name:
+        if not isinstance(record, Mapping):
+            continue
+        identity = layer.metadata.get(_IDENTITY)
+        if identity is None:
+            own = record.get("source_name") == source.name
+        else:
+            own = identity == _identity(source, layer)
+        if own:
             found.append(layer)
     return found
+
+
+def _identity(source: Source, layer: Any) -> dict[str, str]:
+    return {"source": str(source.layer.unique_id), "layer": str(layer.unique_id)}
 
 
 def add_outputs(viewer: Any, source: Source, outputs: list[Output]) -> list[Any]:
     """Put outputs into the viewer in place of the plugin's older ones.
 
     What the user did to an older layer's look (visibility, opacity, blending) is kept
-    for the new one of its kind. The user's own layers are never touched.
+    for the new one of its kind. Of what is new the samples are looked at first; the
+    rest is one click away. The user's own layers are never touched.
     """
     old = own_layers(viewer.layers, source)
     looks = {_kind(layer): _user_look(layer) for layer in old}
     for layer in old:
         viewer.layers.remove(layer)
-    added = []
+    added: list[Any] = []
     for output in outputs:
         layer = viewer.add_image(output.data, **output.options)
-        for name, value in looks.get(_kind(layer), {}).items():
+        layer.metadata[_IDENTITY] = _identity(source, layer)
+        hidden = {"visible": not added or _kind(layer)[0] == "sample"}
+        for name, value in looks.get(_kind(layer), hidden).items():
             setattr(layer, name, value)
         added.append(layer)
     return added

@@ -98,11 +98,11 @@ class Request:
         }
         wanted = tuple(_WANTED[kind] for kind in self.outputs)
         # Facts about the source are read once: hashing a large image takes a while.
-        facts = self.source.facts()
+        facts = {**self.source.facts(), "stream": self.n}
         for event in post.stream(self.n, wanted, _QUANTILES):
             if isinstance(event, SampleReady):
                 if event.index == 0 and self.n > 1:
-                    record = self._record(post, "sample", facts, n=1)
+                    record = self._record(post, "sample", facts, sample=0)
                     output = make_output(
                         self.source, "sample", event.array[None], record, stacked=True,
                         **looks,

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.widgets._geometry import in_pixels, resolve_roi
-from napari_flowsr.widgets._layers import Source, add_outputs, own_layers
+from napari_flowsr.widgets._layers import PREVIEW, Source, add_outputs, own_layers
 from napari_flowsr.widgets._preferences import read_preferences
 from napari_flowsr.widgets._run import Failed, Job, Stopped
 from napari_flowsr.widgets._session import Session
@@ -193,7 +193,7 @@ class UpscaleDock(QWidget):
         options = dict(event.output.options)
         options["name"] = f"{options['name']} (first of several)"
         # Not yet a result: a preview left over by a crash must not pass for one.
-        options["metadata"] = {"napari-flowsr-preview": True}
+        options["metadata"] = {PREVIEW: True}
         active = viewer.layers.selection.active
         self._preview = viewer.add_image(event.output.data, **options)
         viewer.layers.selection.active = active
@@ -212,10 +212,6 @@ class UpscaleDock(QWidget):
         active = viewer.layers.selection.active
         self.compare.reset()
         layers = add_outputs(viewer, source, event.outputs)
-        for layer in layers[1:]:
-            # The samples are looked at first; the rest is one click away.
-            if layer.metadata["napari-flowsr"]["kind"] != "sample":
-                layer.visible = False
         if active in viewer.layers:
             viewer.layers.selection.active = active
         self._tell(event, len(layers))
