@@ -30,14 +30,24 @@ class ConvNorm(nn.Module):
         A convolution is linear in its concatenated input, so the part of ``u`` is
         convolved apart: with ``u`` of batch 1 it is computed once for all samples.
         """
-        padding = self.weight.shape[-1] // 2
+        norm = self.actnorm
+        if self.training and not norm.initialized:
+            out: Tensor = norm(self._convolve(x, u, self.weight, None))[0]
+            return out
+        # (h + b) exp(l) goes into the kernel: no pass over the activations for it.
+        scale = norm.logs.exp()
+        weight = self.weight * scale.view(-1, 1, 1, 1)
+        return self._convolve(x, u, weight, (norm.bias * scale).flatten())
+
+    def _convolve(
+        self, x: Tensor, u: Tensor | None, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        padding = weight.shape[-1] // 2
         if u is None:
-            h = F.conv2d(x, self.weight, padding=padding)
-        else:
-            of_x, of_u = self.weight[:, : x.shape[1]], self.weight[:, x.shape[1] :]
-            h = F.conv2d(x, of_x, padding=padding) + F.conv2d(u, of_u, padding=padding)
-        out: Tensor = self.actnorm(h)[0]
-        return out
+            return F.conv2d(x, weight, bias, padding=padding)
+        of_x, of_u = weight[:, : x.shape[1]], weight[:, x.shape[1] :]
+        of_u_alone = F.conv2d(u, of_u, bias, padding=padding)
+        return F.conv2d(x, of_x, padding=padding) + of_u_alone
 
 
 class ZeroConv(nn.Module):
@@ -50,7 +60,9 @@ class ZeroConv(nn.Module):
         self.logs = nn.Parameter(torch.zeros(c_out, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, padding=1) * torch.exp(3 * self.logs)
+        scale = torch.exp(3 * self.logs)
+        weight = self.weight * scale[..., None]
+        return F.conv2d(x, weight, self.bias * scale.flatten(), padding=1)
 
 
 class PredictorNet(nn.Sequential):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec, Window
 from napari_flowsr.errors import OutOfMemoryError, SizeError, UnstableDecodeError
-from napari_flowsr.inference.decoder import Setup, UnitDecoder, pad_plane
+from napari_flowsr.inference.decoder import Setup, UnitDecoder, on_device, pad_plane
 from napari_flowsr.inference.memory import empty_cache, is_out_of_memory
 from napari_flowsr.inference.stability import COOLING, exploded
 from napari_flowsr.inference.tiles import Tile, TilePlan
@@ -94,9 +94,7 @@ class UnitCoder:
         height, width = self.setup.flow.latent_spec(
             (window.height, window.width), s
         ).hr_size
-        weight = next(self.setup.flow.parameters())
-        crop = hr[..., y : y + height, x : x + width]
-        return crop.to(weight.device, weight.dtype).contiguous()
+        return on_device(hr[..., y : y + height, x : x + width], self.setup.flow)
 
     def encode(self, hr: Tensor) -> Latents:
         """White latents of ``hr`` ``(components, H, W)``, of batch 1, on the CPU."""

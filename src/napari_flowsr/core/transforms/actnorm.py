@@ -44,11 +44,15 @@ class ActNorm(Transform):
         self.logs.copy_(-torch.log(std + 1e-6))
         self.initialized.fill_(True)
 
+    def _logdet(self, x: Tensor) -> Tensor:
+        pixels = x.shape[2] * x.shape[3]
+        return pixels * sum_per_image(self.logs).expand(x.shape[0])
+
     def forward(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.training and not self.initialized:
             self._initialise(x)
-        return (x + self.bias) * self.logs.exp(), sum_per_image(self.logs.expand_as(x))
+        return (x + self.bias) * self.logs.exp(), self._logdet(x)
 
     def inverse(self, z: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = z * torch.exp(-self.logs) - self.bias
-        return x, -sum_per_image(self.logs.expand_as(z))
+        return x, -self._logdet(z)

@@ -25,11 +25,11 @@ __all__ = ["AffineInjector", "ConditionalAffineCoupling"]
 
 
 def _apply(x: Tensor, shift: Tensor, logs: Tensor) -> tuple[Tensor, Tensor]:
-    return (x + shift) * logs.exp(), sum_per_image(logs.expand_as(x))
+    return (x + shift) * logs.exp(), sum_per_image(logs).expand(x.shape[0])
 
 
 def _undo(z: Tensor, shift: Tensor, logs: Tensor) -> tuple[Tensor, Tensor]:
-    return z * torch.exp(-logs) - shift, -sum_per_image(logs.expand_as(z))
+    return z * torch.exp(-logs) - shift, -sum_per_image(logs).expand(z.shape[0])
 
 
 class AffineInjector(Transform):
