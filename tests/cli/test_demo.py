@@ -127,6 +127,7 @@ def test_the_pixel_size_is_that_of_the_documentation():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_documented_command_works_in_an_empty_folder(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "napari_flowsr", "demo", "-n", "2"],
