@@ -38,6 +38,17 @@ class Stopped:
     """The computation was cancelled."""
 
 
+class _Bar(cancelable_progress):
+    """Progress bar whose Cancel in the activity dock does something.
+
+    napari's own calls back only while it is iterated over.
+    """
+
+    def cancel(self) -> None:
+        super().cancel()
+        self.cancel_callback()
+
+
 _running: weakref.ref[Job] | None = None
 
 
@@ -117,13 +128,17 @@ class Job:
         self._on_end = _weak(on_end)
         self._began = time.monotonic()
         self.is_running = True
-        self._bar = cancelable_progress(
-            total=0, desc=description, cancel_callback=self.cancel
-        )
-        self.worker = create_worker(_pump, make, self._cancelled, _start_thread=False)
+        self._bar = _Bar(total=0, desc=description, cancel_callback=self.cancel)
+        self._pump = pump = _pump(make, self._cancelled)
+
+        def drive() -> Generator[Any, None, None]:
+            yield from pump
+
+        self.worker = create_worker(drive, _start_thread=False)
         self.worker.yielded.connect(self._receive)
         self.worker.finished.connect(self._finish)
-        self.worker.aborted.connect(self.cancel)
+        # By ``quit``, which napari calls on all workers when its window is closed.
+        self.worker.aborted.connect(self._abort)
         _running = weakref.ref(self)
         # The worker keeps the job alive until it is over, even if the dock has gone.
         self.worker._flowsr_job = self
@@ -147,11 +162,19 @@ class Job:
         self._bar.refresh()
         self._on_progress(event.done, event.total, left, event.message)
 
+    def _abort(self) -> None:
+        self.cancel()
+        self._on_event(Stopped())
+
     def _finish(self) -> None:
         self.is_running = False
+        # An aborted worker leaves its generator suspended, with all that it holds.
+        self._pump.close()
         self._bar.close()
-        self._on_end()
-        self.worker._flowsr_job = None
+        try:
+            self._on_end()
+        finally:
+            self.worker._flowsr_job = None
 
 
 def _weak(function: Callable[..., None]) -> Callable[..., None]:
