@@ -136,7 +136,7 @@ def remake(script: str):
         ("sample", {"sample": 2}, lambda post: post.sample(3)[2]),
         ("sample", {"n": 3}, lambda post: post.sample(3)),
         ("samples", {"n": 3}, lambda post: post.sample(3)),
-        ("sample", {"n": 3, "sample": 1}, lambda post: post.sample(2)[1]),
+        ("sample", {"n": 3, "sample": 1}, lambda post: post.sample(3)[1]),
         ("mean", {"n": 3}, lambda post: post.mean(3)),
         ("std", {"n": 3}, lambda post: post.std(3)),
         ("quantile", {"quantile": 0.9, "n": 3}, lambda post: post.quantile(0.9, 3)),

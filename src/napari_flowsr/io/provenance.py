@@ -65,7 +65,8 @@ def record(
     Parameters
     ----------
     kind : str
-        ``"sample"`` (with ``sample``, its number, or only ``n``: a stack of so many),
+        ``"sample"`` (with ``sample``, its number, and ``n``, how many were drawn; only
+        ``n``: a stack of them),
         ``"mean"`` or ``"std"`` (with ``n``), ``"quantile"`` (with ``quantile`` and
         ``n``), ``"quantile-range"`` (with ``quantiles``, two, and ``n``), or the name
         of another operation.
@@ -202,7 +203,8 @@ def _statistic(facts: Mapping[str, Any]) -> str:
     stack = kind == "samples" or "n" in facts
     if kind in ("sample", "samples") and ("sample" in facts or not stack):
         number = int(facts.get("sample", 0))
-        return f"post.sample({number + 1})[{number}]"
+        # As many as were drawn: the last bits depend on what is decoded together.
+        return f"post.sample({max(n, number + 1)})[{number}]"
     if kind in ("sample", "samples"):
         return f"post.sample({n})"
     if kind in ("mean", "std"):
