@@ -14,6 +14,7 @@ from napari_flowsr.errors import (
     SizeError,
     UnstableDecodeError,
 )
+from napari_flowsr.inference.coding import UnitCoder
 from napari_flowsr.inference.posterior import posterior
 
 
@@ -186,3 +187,30 @@ def test_lack_of_memory(model, image, monkeypatch) -> None:
     monkeypatch.setattr(type(model.flow), "encode", lambda *a: small_only(None, hr, 0))
     with pytest.raises(OutOfMemoryError, match="smaller"):
         post.encode(hr)
+
+
+def test_alpha_is_not_the_models_matter(rgb_model) -> None:
+    rgba = np.random.default_rng(0).integers(0, 255, (9, 8, 4)).astype(np.uint8)
+    post = posterior(rgba, rgb_model, axes="YXS")
+    sample = post.sample(1)[0]
+    decoded = post.decode(post.encode(sample))
+    np.testing.assert_array_equal(decoded[..., 3], sample[..., 3])
+    own_alpha = sample.copy()
+    own_alpha[..., 3] = 77
+    new = post.resample(own_alpha, np.ones((9, 8), bool), seed=3)
+    assert (new[..., 3] == 77).all()
+    assert (new[..., :3] != sample[..., :3]).any()
+
+
+def test_unstable_new_content_is_drawn_again_cooler(model, image, monkeypatch) -> None:
+    post = posterior(image, model)
+    hr, mask = post.sample(1)[0], np.ones((37, 29), bool)
+    answers = [False, False, True]
+    monkeypatch.setattr(UnitCoder, "finite", lambda self, hr: answers.pop(0))
+    second = post.resample(hr, mask, seed=3)
+    assert answers == []
+    monkeypatch.undo()
+    assert not np.allclose(second, post.resample(hr, mask, seed=3))
+    monkeypatch.setattr(UnitCoder, "finite", lambda self, hr: False)
+    with pytest.raises(UnstableDecodeError, match="another seed"):
+        post.resample(hr, mask, seed=3)
