@@ -186,7 +186,9 @@ def written_files() -> list[Path]:
     return [
         path
         for path in found
-        if path.suffix in suffixes and "_out" not in path.parts and path.name != ".git"
+        if path.suffix in suffixes
+        and "_out" not in path.parts
+        and path.name not in {".git", ".coverage"}
     ]
 
 

@@ -62,11 +62,11 @@ def test_learns_and_writes_a_model_that_describes_itself(
     folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "tiny.safetensors"
-    events = list(train(folder, config(60), out, validation=folder))
+    events = list(train(folder, config(60, validate_every=20), out, validation=folder))
     losses = [e.loss for e in events if isinstance(e, Step) and e.stage == "flow"]
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.3
     gains = [e.metrics["gain_predict"] for e in events if isinstance(e, Validation)]
-    assert gains[-1] > 0.2  # dB over bicubic, on its own training images
+    assert gains[-1] > max(gains[0], 0.1)  # dB over bicubic, on its training images
     assert isinstance(events[-1], Finished)
     model = read_model(out)
     assert model.card.name == "tiny"
