@@ -148,6 +148,11 @@ class Job:
         """Stop at the end of the tile at work."""
         self._cancelled.set()
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it was told to stop, and maybe has not yet."""
+        return self._cancelled.is_set()
+
     def _receive(self, event: Any) -> None:
         if isinstance(event, Progress):
             self._advance(event)

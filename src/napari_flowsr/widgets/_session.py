@@ -20,12 +20,14 @@ from psygnal import SignalGroupDescriptor
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.inference.options import Options
 from napari_flowsr.models.card import Model
+from napari_flowsr.widgets._geometry import in_pixels
 
-__all__ = ["OUTPUT_KINDS", "Session"]
+__all__ = ["MAX_TEMPERATURE", "OUTPUT_KINDS", "Session"]
 
 OUTPUT_KINDS = ("samples", "mean", "std", "range")
 """What a run can add: samples, their mean, standard deviation, and 5-95 % range."""
-_MAX_TEMPERATURE = 2.0
+MAX_TEMPERATURE = 2.0
+"""Beyond it nothing but noise comes."""
 
 
 @dataclass(eq=False)
@@ -94,14 +96,18 @@ class Session:
 
     def problems(self) -> dict[str, str]:
         """Field name to the reason why its value cannot be used; empty if all can."""
+        return self.problems_of(*(field.name for field in fields(self)))
+
+    def problems_of(self, *names: str) -> dict[str, str]:
+        """As `problems`, of some fields."""
         found = {}
-        for field in fields(self):
-            check = getattr(self, f"_check_{field.name}", None)
+        for name in names:
+            check = getattr(self, f"_check_{name}", None)
             try:
                 if check is not None:
                     check()
             except FlowSRError as error:
-                found[field.name] = str(error)
+                found[name] = str(error)
         return found
 
     def _check_image(self) -> None:
@@ -125,10 +131,10 @@ class Session:
         value = self.temperature
         if value is None:
             return
-        if not isinstance(value, numbers.Real) or not 0 <= value <= _MAX_TEMPERATURE:
+        if not isinstance(value, numbers.Real) or not 0 <= value <= MAX_TEMPERATURE:
             raise OptionError(
                 f"Temperature is {value!r}; it is a standard deviation from 0 (the "
-                f"mode) to {_MAX_TEMPERATURE:g}; 1 is what the model learned."
+                f"mode) to {MAX_TEMPERATURE:g}; 1 is what the model learned."
             )
 
     def _check_seed(self) -> None:
@@ -178,6 +184,11 @@ class Session:
             raise OptionError(
                 f"The pixel size is {size!r}; it is the edge of a pixel in µm, finite "
                 "and above 0."
+            )
+        if "image" not in self.problems_of("image") and not in_pixels(self.image):
+            raise OptionError(
+                f"'{self.image.name}' has the unit {self.image.units[-1]}; a pixel "
+                "size in µm can only be given for an image in pixels. Clear it."
             )
 
     def _check_roi(self) -> None:

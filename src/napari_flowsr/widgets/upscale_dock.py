@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import weakref
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_flowsr.errors import FlowSRError, OptionError
-from napari_flowsr.widgets._geometry import in_pixels, resolve_roi
+from napari_flowsr.widgets._geometry import resolve_roi
 from napari_flowsr.widgets._layers import PREVIEW, Source, add_outputs, own_layers
 from napari_flowsr.widgets._preferences import read_preferences
 from napari_flowsr.widgets._run import Failed, Job, Stopped
@@ -37,6 +41,30 @@ def _defaults() -> dict[str, Any]:
     }
 
 
+class _Tenure:
+    """What is to be ended with a dock; apart from it, for Qt's half may go first."""
+
+    def __init__(self, viewer: weakref.ref[Any]) -> None:
+        self._viewer = viewer
+        self.job: Job | None = None
+        self.preview: Any = None
+        self.is_over = False
+
+    def drop_preview(self) -> None:
+        """Remove the preview, if it is still there."""
+        viewer, preview = self._viewer(), self.preview
+        self.preview = None
+        if viewer is not None and preview is not None and preview in viewer.layers:
+            viewer.layers.remove(preview)
+
+    def end(self, *_: Any) -> None:
+        """Cancel the run and take its preview away."""
+        self.is_over = True
+        if self.job is not None:
+            self.job.cancel()
+        self.drop_preview()
+
+
 class UpscaleDock(QWidget):
     """Samples, mean and uncertainty of the high-resolution images behind an image.
 
@@ -55,9 +83,8 @@ class UpscaleDock(QWidget):
         super().__init__()
         self._viewer = viewer_reference(napari_viewer)
         self.session = Session(**_defaults())
-        self._job: Job | None = None
+        self._tenure = _Tenure(self._viewer)
         self._source: Source | None = None
-        self._preview: Any = None
         viewer = self.viewer
         self.form = UpscaleForm(self.session, viewer)
         self.bar = RunBar()
@@ -67,7 +94,7 @@ class UpscaleDock(QWidget):
         self.bar.cancel_clicked.connect(self.cancel)
         self.form.restore_clicked.connect(self.restore_defaults)
         self.session.events.connect(self._validate)
-        self.destroyed.connect(self._gone)
+        self.destroyed.connect(partial(_Tenure.end, self._tenure))
         self._validate()
 
     def _build(self) -> None:
@@ -115,40 +142,38 @@ class UpscaleDock(QWidget):
         FlowSRError
             A field has a value that cannot be used, or another run is going on.
         """
+        if self._tenure.is_over:
+            raise OptionError("This dock was closed. Open it anew from the menu.")
         problems = self._validate()
         if problems:
             raise OptionError(" ".join(problems.values()))
         layer, viewer = self.session.image, self.viewer
         dims = None if viewer is None else viewer.dims
         box = resolve_roi(layer, self.session.roi, dims)
-        self._source = Source.of(layer, box)
+        source = Source.of(layer, box)
         colormap = read_preferences().uncertainty_colormap
-        request = Request.of(self.session, self._source, colormap)
-        if self.session.pixel_size_um is not None and not in_pixels(layer):
-            raise OptionError(
-                f"'{layer.name}' has the unit {layer.units[-1]}; a pixel size in µm "
-                "can only be given for an image in pixels. Clear the field."
-            )
-        self._job = Job(
+        request = Request.of(self.session, source, colormap)
+        job = Job(
             request.events,
             on_event=self._on_event,
             on_progress=self._on_progress,
             on_end=self._on_end,
             description=f"Upscale {layer.name}",
         )
+        self._tenure.job, self._source = job, source
         self.bar.start("loading the model …")
-        return self._job.worker
+        return job.worker
 
     def cancel(self) -> None:
         """Stop the run within a tile; what was there before stays."""
-        if self._job is not None and self._job.is_running:
-            self._job.cancel()
+        if self._tenure.job is not None and self.is_running:
+            self._tenure.job.cancel()
             self.bar.say("cancelling …")
 
     @property
     def is_running(self) -> bool:
         """Whether a run of this dock is going on."""
-        return self._job is not None and self._job.is_running
+        return self._tenure.job is not None and self._tenure.job.is_running
 
     def _run_clicked(self) -> None:
         try:
@@ -160,14 +185,18 @@ class UpscaleDock(QWidget):
     def _on_progress(
         self, done: int, total: int, left: float | None, message: str
     ) -> None:
-        self.bar.advance(done, total, left, message)
+        cancelled = self._tenure.job is not None and self._tenure.job.is_cancelled
+        if not self._tenure.is_over and not cancelled:
+            self.bar.advance(done, total, left, message)
 
     def _on_event(self, event: Any) -> None:
+        if self._tenure.is_over:
+            return
         if isinstance(event, Preview):
             self._show_preview(event)
         elif isinstance(event, Ready):
             self._show(event)
-        elif isinstance(event, Stopped):
+        elif isinstance(event, Stopped) and self._source is not None:
             self.bar.say("Cancelled. Nothing was changed.")
         elif isinstance(event, Failed):
             self._show_error(event.error)
@@ -180,9 +209,10 @@ class UpscaleDock(QWidget):
         show_error(f"Upscale failed. {text}")
 
     def _on_end(self) -> None:
-        self._drop_preview()
-        self.bar.stop()
-        self._validate()
+        if not self._tenure.is_over:
+            self._tenure.drop_preview()
+            self.bar.stop()
+            self._validate()
 
     # --- layers -------------------------------------------------------------------
 
@@ -194,26 +224,31 @@ class UpscaleDock(QWidget):
         options["name"] = f"{options['name']} (first of several)"
         # Not yet a result: a preview left over by a crash must not pass for one.
         options["metadata"] = {PREVIEW: True}
-        active = viewer.layers.selection.active
-        self._preview = viewer.add_image(event.output.data, **options)
-        viewer.layers.selection.active = active
+        with self._selection_kept(viewer):
+            self._tenure.preview = viewer.add_image(event.output.data, **options)
 
-    def _drop_preview(self) -> None:
-        viewer, preview = self.viewer, self._preview
-        self._preview = None
-        if viewer is not None and preview is not None and preview in viewer.layers:
-            viewer.layers.remove(preview)
+    @contextlib.contextmanager
+    def _selection_kept(self, viewer: Any) -> Iterator[None]:
+        """Leave the user's selected layers and chosen image as they are."""
+        chosen, follow = set(viewer.layers.selection), self.form.image.follow
+        self.form.image.follow = False
+        try:
+            yield
+            kept = chosen.intersection(viewer.layers)
+            if kept:
+                viewer.layers.selection = kept
+        finally:
+            self.form.image.follow = follow
 
     def _show(self, event: Ready) -> None:
         viewer, source = self.viewer, self._source
-        self._drop_preview()
+        self._tenure.drop_preview()
         if viewer is None or source is None:
             return
-        active = viewer.layers.selection.active
+        self._source = None
         self.compare.reset()
-        layers = add_outputs(viewer, source, event.outputs)
-        if active in viewer.layers:
-            viewer.layers.selection.active = active
+        with self._selection_kept(viewer):
+            layers = add_outputs(viewer, source, event.outputs)
         self._tell(event, len(layers))
 
     def _tell(self, event: Ready, count: int) -> None:
@@ -243,12 +278,18 @@ class UpscaleDock(QWidget):
 
     # --- the end ------------------------------------------------------------------
 
-    def _gone(self, *_: Any) -> None:
-        if self._job is not None:
-            self._job.cancel()
+    def leave(self) -> None:
+        """Stop the run and let go of the viewer; for good."""
+        if not self._tenure.is_over:
+            self._tenure.end()
+            self.form.release()
 
     def closeEvent(self, event: Any) -> None:
-        """Stop the run and let go of the viewer."""
-        self.cancel()
-        self.form.release()
+        self.leave()
         super().closeEvent(event)
+
+    def event(self, event: Any) -> bool:
+        # napari does not close the widget of a dock that is closed: it takes it out.
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.leave()
+        return bool(super().event(event))

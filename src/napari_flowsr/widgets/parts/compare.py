@@ -27,6 +27,7 @@ class Compare(QWidget):
         self._viewer = viewer_reference(viewer)
         self._source: weakref.ref[Any] | None = None
         self._hidden: list[weakref.ref[Any]] = []
+        self._shown: weakref.ref[Any] | None = None
         self.before = QPushButton("Show input")
         self.before.setCheckable(True)
         self.before.setToolTip(
@@ -56,12 +57,15 @@ class Compare(QWidget):
     def _toggle_before(self, on: bool) -> None:
         viewer = self._viewer()
         source = self._source() if self._source is not None else None
-        if viewer is None or source is None:
+        if viewer is None:
             return
-        if on:
+        if on and source is not None:
             made = [x for x in viewer.layers if NAMESPACE in x.metadata and x.visible]
             self._hidden = [weakref.ref(x) for x in made]
+            self._shown = None if source.visible else weakref.ref(source)
             source.visible = True
+        elif self._shown is not None and (shown := self._shown()) is not None:
+            shown.visible = False
         for reference in self._hidden:
             layer = reference()
             if layer is not None:

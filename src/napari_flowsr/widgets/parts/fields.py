@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from napari_flowsr.widgets._session import Session
 
 __all__ = ["Bindings"]
 
+_BY_VALUE = (str, int, float, tuple)
 _BAD = "border: 1px solid #d9534f; border-radius: 2px;"
 
 
@@ -27,7 +29,8 @@ class Bindings:
         self.session = session
         self._shown: dict[str, tuple[QWidget, str]] = {}
         self._setters: dict[str, Callable[[Any], None]] = {}
-        self._busy = False
+        # Names being passed on: one field may well change another in turn.
+        self._busy: set[str] = set()
 
     def bind(
         self,
@@ -80,22 +83,30 @@ class Bindings:
         self.bind(name, box, box.currentIndexChanged, box.currentData, write)
 
     def _to_session(self, name: str, read: Callable[[], Any]) -> None:
-        if self._busy:
+        if name in self._busy:
             return
-        self._busy = True
+        self._busy.add(name)
         try:
             setattr(self.session, name, read())
         finally:
-            self._busy = False
+            self._busy.discard(name)
 
     def _to_widget(self, name: str) -> None:
-        if self._busy:
+        if name in self._busy:
             return
-        self._busy = True
+        self._busy.add(name)
         try:
-            self._setters[name](getattr(self.session, name))
+            # What a widget cannot show is a problem that the session names.
+            with contextlib.suppress(TypeError, ValueError, OverflowError):
+                self._setters[name](getattr(self.session, name))
         finally:
-            self._busy = False
+            self._busy.discard(name)
+
+    def set_tip(self, name: str, tip: str) -> None:
+        """Set the tooltip of a field while it has no problem."""
+        widget, _ = self._shown[name]
+        self._shown[name] = widget, tip
+        widget.setToolTip(tip)
 
     def mark(self, problems: dict[str, str]) -> None:
         """Frame the fields that have a problem, with the reason as tooltip."""
@@ -111,6 +122,6 @@ def find_data(box: QComboBox, value: Any) -> int:
     """Index of the item that carries ``value``; Qt's own search compares by text."""
     for index in range(box.count()):
         data = box.itemData(index)
-        if data is value or (isinstance(value, str | int | float) and data == value):
+        if data is value or (isinstance(value, _BY_VALUE) and data == value):
             return index
     return -1

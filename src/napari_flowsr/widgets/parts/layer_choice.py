@@ -8,6 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_flowsr.io.provenance import NAMESPACE
+from napari_flowsr.widgets._layers import PREVIEW
 from napari_flowsr.widgets._viewer import viewer_reference
 from napari_flowsr.widgets.parts.fields import find_data
 
@@ -39,12 +40,7 @@ class LayerChoice(QComboBox):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.setMinimumContentsLength(12)
-        self._sources = [
-            viewer.layers.events.inserted,
-            viewer.layers.events.removed,
-            viewer.layers.events.reordered,
-            viewer.layers.events.renamed,
-        ]
+        self._sources = layer_events(viewer)
         for event in self._sources:
             event.connect(self.refresh)
         self._active = viewer.layers.selection.events.active
@@ -68,7 +64,11 @@ class LayerChoice(QComboBox):
         if viewer is None:
             return
         kept = self.layer
-        images = [x for x in viewer.layers if x._type_string == "image"]
+        images = [
+            x
+            for x in viewer.layers
+            if x._type_string == "image" and PREVIEW not in x.metadata
+        ]
         self.blockSignals(True)
         self.clear()
         for layer in reversed(images):
@@ -95,3 +95,11 @@ class LayerChoice(QComboBox):
         for event in self._sources:
             event.disconnect(self.refresh)
         self._active.disconnect(self._follow)
+
+
+def layer_events(viewer: Any) -> list[Any]:
+    """Events after which layers or their names and order are others."""
+    names = ("inserted", "removed", "reordered", "renamed")
+    events = viewer.layers.events
+    # "renamed" is younger than the others.
+    return [getattr(events, name) for name in names if hasattr(events, name)]

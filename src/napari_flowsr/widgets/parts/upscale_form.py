@@ -23,10 +23,10 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible, QLabeledDoubleSlider
 
 from napari_flowsr.widgets._geometry import in_pixels
-from napari_flowsr.widgets._session import OUTPUT_KINDS, Session
+from napari_flowsr.widgets._session import MAX_TEMPERATURE, OUTPUT_KINDS, Session
 from napari_flowsr.widgets._viewer import viewer_reference
 from napari_flowsr.widgets.parts.fields import Bindings, find_data
-from napari_flowsr.widgets.parts.layer_choice import LayerChoice
+from napari_flowsr.widgets.parts.layer_choice import LayerChoice, layer_events
 from napari_flowsr.widgets.parts.model_choice import ModelChoice
 
 __all__ = ["UpscaleForm"]
@@ -110,7 +110,9 @@ class UpscaleForm(QWidget):
         self.roi.setToolTip("Which part of the image; try the visible field first")
         self._fill_roi()
         self.bindings.choice("roi", self.roi)
-        for event in self._layer_events(viewer):
+        self.session.events.roi.connect(self._roi_changed)
+        self._layer_events = layer_events(viewer)
+        for event in self._layer_events:
             event.connect(self._fill_roi)
         self._main.addRow("Region", self.roi)
 
@@ -138,7 +140,7 @@ class UpscaleForm(QWidget):
         )
         self._main.addRow("Samples", self.samples)
         self.temperature = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
-        self.temperature.setRange(0.0, 1.5)
+        self.temperature.setRange(0.0, MAX_TEMPERATURE)
         self.temperature.setSingleStep(0.05)  # type: ignore[arg-type]
         self.temperature.setDecimals(2)
         self.temperature.setToolTip(
@@ -324,13 +326,15 @@ class UpscaleForm(QWidget):
 
     def _image_changed(self, *_: Any) -> None:
         layer = self.session.image
+        if layer is not None and self.session.problems_of("image"):
+            layer = None
         pixels = layer is not None and in_pixels(layer)
         self.pixel_size.setEnabled(pixels)
         tip = "Edge of an input pixel; written into the outputs"
         if layer is not None and not pixels:
             tip = f"The image has a unit already: {layer.units[-1]}"
             self.session.pixel_size_um = None
-        self.pixel_size.setToolTip(tip)
+        self.bindings.set_tip("pixel_size_um", tip)
 
     def _model_changed(self, *_: Any) -> None:
         card = self.model.chosen_card
@@ -348,10 +352,10 @@ class UpscaleForm(QWidget):
 
     # --- regions ------------------------------------------------------------------
 
-    @staticmethod
-    def _layer_events(viewer: Any) -> list[Any]:
-        events = viewer.layers.events
-        return [events.inserted, events.removed, events.renamed]
+    def _roi_changed(self, roi: Any) -> None:
+        # Numbers, which only a script can give, become an item of the list.
+        if isinstance(roi, tuple) and find_data(self.roi, roi) < 0:
+            self._fill_roi()
 
     def _fill_roi(self, *_: Any) -> None:
         viewer = self._viewer()
@@ -376,10 +380,8 @@ class UpscaleForm(QWidget):
     def release(self) -> None:
         """Disconnect from the viewer."""
         self.image.release()
-        viewer = self._viewer()
-        if viewer is not None:
-            for event in self._layer_events(viewer):
-                event.disconnect(self._fill_roi)
+        for event in self._layer_events:
+            event.disconnect(self._fill_roi)
 
 
 def _devices() -> dict[str, str]:
