@@ -193,7 +193,8 @@ def test_an_interruption_leaves_nothing(cli, picture, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
 def test_a_real_interruption_ends_with_130(picture, tmp_path):
-    np.save(tmp_path / "large.npy", np.random.default_rng(0).random((4000, 4000)))
+    pixels = np.random.default_rng(0).integers(0, 255, (2000, 2000), np.uint8)
+    np.save(tmp_path / "large.npy", pixels)  # work for minutes, memory for 1 GB
     out = tmp_path / "o.ome.tif"
     process = subprocess.Popen(
         [sys.executable, "-m", "napari_flowsr", "upscale", tmp_path / "large.npy", out,

@@ -28,6 +28,8 @@ Array = npt.NDArray[Any]
 # Beyond this many pixels of a channel every k-th one stands for all: its percentiles
 # then move by less than 0.02 % of rank.
 EXACT_PIXELS = 1 << 24
+# How far, in units of the range, the extremes may lie outside of the percentiles.
+HEADROOM = 0.1
 
 
 @dataclass(frozen=True)
@@ -243,4 +245,9 @@ def _range(
     values = np.concatenate([t.sampled() for t in group])
     low, high = (float(v) for v in np.percentile(values, (wanted.low, wanted.high)))
     # Nearly all pixels may have one value, as in a sparse image: then the extremes.
-    return Range(low, high) if high > low else Range(lowest, highest)
+    if not high > low:
+        return Range(lowest, highest)
+    # Networks learn on [0, 1], and inverse flows explode far outside of it: a few very
+    # bright or dark pixels, such as beads, widen the range instead.
+    high = max(high, low + (highest - low) / (1.0 + HEADROOM))
+    return Range(min(low, high - (high - lowest) / (1.0 + HEADROOM)), high)

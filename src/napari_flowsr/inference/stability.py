@@ -34,7 +34,7 @@ __all__ = ["COOLING", "RedrawGrid", "exploded", "explosion_limit"]
 COOLING = (0.7, 0.4, 0.2, 0.0)
 """Factor of the temperature in each further attempt; the last one is the mode."""
 _BLOCK = 32
-_LARGE = 1e3
+_LARGE = 20.0
 
 
 def explosion_limit(lr: Tensor) -> float:
