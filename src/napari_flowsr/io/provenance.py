@@ -136,8 +136,10 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
     options = {name: facts[name] for name in _OPTIONS if name in facts}
     title = f"{facts['kind']} of {facts.get('source_name') or 'an image'}"
     return _TEMPLATE.format(
-        title=title.replace("\\", "/").replace('"', "'"),
-        versions=", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items()),
+        title=_harmless(title),
+        versions=_harmless(
+            ", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items())
+        ),
         source=facts["source_sha256"],
         model=facts["model"],
         model_sha256=facts["model_sha256"],
@@ -152,6 +154,11 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
         stream=_stream(facts),
         call=call,
     )
+
+
+def _harmless(text: str) -> str:
+    """Text that cannot end the docstring it is put into: metadata are not trusted."""
+    return text.replace("\\", "/").replace('"', "'")
 
 
 def _call(facts: Mapping[str, Any]) -> str:
@@ -273,9 +280,9 @@ from napari_flowsr.errors import ImageError, OptionError
 from napari_flowsr.io.images import read_image
 from napari_flowsr.io.provenance import image_hash, unpack_array
 
-SOURCE_SHA256 = "{source}"
+SOURCE_SHA256 = {source!r}
 MODEL = {model!r}
-MODEL_SHA256 = "{model_sha256}"
+MODEL_SHA256 = {model_sha256!r}
 OPTIONS = {options}
 
 
