@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import accumulate
+from operator import mul
 
 from torch import Tensor, nn
 
@@ -26,9 +28,11 @@ MakeStep = Callable[[int], Transform]
 class _Level(nn.Module):
     """Squeeze, steps, and the split that half of the channels leave by."""
 
-    def __init__(self, steps: Compose, split: SplitGaussian | None) -> None:
+    def __init__(
+        self, factor: int, steps: Compose, split: SplitGaussian | None
+    ) -> None:
         super().__init__()
-        self.squeeze = Squeeze()
+        self.squeeze = Squeeze(factor)
         self.steps = steps
         self.split = split
 
@@ -38,7 +42,9 @@ class _Level(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Levels at HR/2, HR/4, ...; channels grow by 4 each, and are halved by each split.
+    """Levels of ever coarser cells; a squeeze by ``f`` multiplies the channels by f^2.
+
+    With SRFlow's squeezes by 2 the levels lie at HR/2, HR/4, ...
 
     Splits follow every level but the last two: the published networks pass the last
     but one whole.
@@ -47,8 +53,8 @@ class Pyramid(nn.Module):
     ----------
     channels : int
         Image channels.
-    levels : int
-        Number of levels ``L``.
+    squeezes : sequence of int
+        Factor of each level's squeeze, finest first; as many as there are levels.
     transition, step : callable
         From a number of channels to an unconditional and to a conditional flow step.
     transitions, steps : int
@@ -58,7 +64,7 @@ class Pyramid(nn.Module):
     def __init__(
         self,
         channels: int,
-        levels: int,
+        squeezes: Sequence[int],
         transition: MakeStep,
         step: MakeStep,
         *,
@@ -68,16 +74,17 @@ class Pyramid(nn.Module):
         super().__init__()
         self.levels = nn.ModuleList()
         self._gone: list[int] = []
-        for number in range(1, levels + 1):
-            channels *= 4
+        self._cells = tuple(accumulate(squeezes, mul))
+        for number, factor in enumerate(squeezes, 1):
+            channels *= factor**2
             body = Compose(
                 [
                     *(transition(channels) for _ in range(transitions)),
                     *(step(channels) for _ in range(steps)),
                 ]
             )
-            split = SplitGaussian(channels) if number < levels - 1 else None
-            self.levels.append(_Level(body, split))
+            split = SplitGaussian(channels) if number < len(squeezes) - 1 else None
+            self.levels.append(_Level(factor, body, split))
             if split is not None:
                 self._gone.append(channels - split.kept)
                 channels = split.kept
@@ -88,14 +95,13 @@ class Pyramid(nn.Module):
 
     def spec(self, lr_size: tuple[int, int], scale: int) -> LatentSpec:
         """Sizes of the latents, finest first, for an LR image of ``lr_size``."""
-        count = len(self.levels)
-        numbers = [*range(1, len(self._gone) + 1), count]
+        cells = [*self._cells[: len(self._gone)], self._cells[-1]]
         (h, w) = lr_size
         hr_size = (h * scale, w * scale)
         out = []
-        for channels, number in zip([*self._gone, self._last], numbers, strict=True):
-            size = (hr_size[0] >> number, hr_size[1] >> number)
-            out.append(LatentLevel(channels, *size, Fraction(scale, 2**number)))
+        for channels, cell in zip([*self._gone, self._last], cells, strict=True):
+            size = (hr_size[0] // cell, hr_size[1] // cell)
+            out.append(LatentLevel(channels, *size, Fraction(scale, cell)))
         return LatentSpec(tuple(out), lr_size, hr_size)
 
     def forward(
@@ -103,7 +109,8 @@ class Pyramid(nn.Module):
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Map an image to white latents, finest first, and ``logdet (B,)``.
 
-        ``us`` holds one condition a level, ``(B or 1, C_u, H / 2^l, W / 2^l)``.
+        ``us`` holds one condition a level, ``(B or 1, C_u, H / c, W / c)`` with ``c``
+        the side of the level's cells.
         """
         latents = []
         logdet = zero_per_image(x)
@@ -136,10 +143,13 @@ class Pyramid(nn.Module):
     def reach(self) -> int:
         """HR pixels on each side of a pixel that its decoding can see.
 
-        Each level adds its reach in its own cells, and up to half a cell more, because
-        neighbouring pixels share one cell of the level above.
+        Each level adds its reach in its own cells, and up to a cell less one of the
+        finer level, because neighbouring pixels share one cell of the level above.
         """
+        finer = (1, *self._cells)
         return sum(
-            level.reach * 2**number + 2 ** (number - 1)
-            for number, level in enumerate(self._ordered(), 1)
+            level.reach * cell + cell - below
+            for level, cell, below in zip(
+                self._ordered(), self._cells, finer, strict=False
+            )
         )

@@ -94,10 +94,6 @@ class SRFlow(ConditionalFlow):
     """Conditional flow on an RRDB encoder."""
 
     family: ClassVar[str] = "srflow"
-    exact_halo_up_to: ClassVar[int] = 128
-    """Receptive fields up to this get an exact halo, LR pixels."""
-    practical_halo: ClassVar[int] = 32
-    """Halo of networks that see further, LR pixels."""
 
     def __init__(self, config: SRFlowConfig) -> None:
         super().__init__()
@@ -111,7 +107,7 @@ class SRFlow(ConditionalFlow):
         condition_channels = config.width * (1 + len(config.stacked_blocks))
         self.flow = Pyramid(
             config.channels,
-            config.levels,
+            (2,) * config.levels,
             transition_step,
             partial(
                 conditional_step,
@@ -128,17 +124,6 @@ class SRFlow(ConditionalFlow):
         cells = 3 * self.multiple_of
         reach = math.ceil(self.flow.reach / config.scale)
         self.receptive_field = reach + cells + self.encoder.reach
-
-    @property
-    def halo(self) -> int:
-        """LR pixels around a tile: the receptive field, or less where that is huge.
-
-        The published networks see hundreds of LR pixels, nearly all of it through
-        residual branches whose influence has decayed long before; with this halo tiles
-        differ from the whole by little, not by nothing.
-        """
-        exact = self.receptive_field <= self.exact_halo_up_to
-        return self.receptive_field if exact else self.practical_halo
 
     def condition(self, lr: Tensor) -> Condition:
         """Encode ``lr`` into one map a level, finest first."""
