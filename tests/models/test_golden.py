@@ -11,9 +11,14 @@ from pathlib import Path
 
 import golden_numbers as golden
 import pytest
+from golden_hcflow import HCFlowNumbers, HCFlowRescaleNumbers
 from golden_srflow import SRFlowNumbers
 
-ALL: tuple[golden.Numbers, ...] = (SRFlowNumbers(),)
+ALL: tuple[golden.Numbers, ...] = (
+    SRFlowNumbers(),
+    HCFlowNumbers(),
+    HCFlowRescaleNumbers(),
+)
 
 BY_NETWORK = {network: numbers for numbers in ALL for network in numbers.cases}
 IN_REPOSITORY = [network for numbers in ALL for network in numbers.expected]

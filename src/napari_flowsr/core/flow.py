@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from napari_flowsr.core.latents import Latents, LatentSpec
 from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.core.prior import GaussianPrior
+from napari_flowsr.core.transforms.base import zero_per_image
 from napari_flowsr.errors import OptionError, SizeError
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ class ConditionalFlow(nn.Module, ABC):
     """Image channels, 1 or 3."""
     scales: tuple[float, ...]
     """Scale factors that the network can produce."""
+    encodes_lr: bool = False
+    """Whether `encode` finds the LR image itself, which is then part of the latent
+    (HCFlow): an HR image has more values than its latents, by those of the LR image."""
     multiple_of: int
     """LR sides that the network takes are multiples of this."""
     receptive_field: int
@@ -103,6 +107,13 @@ class ConditionalFlow(nn.Module, ABC):
     ) -> Latents:
         """Latents from plain tensors ``(B, C, H, W)``, finest first, sizes checked."""
         return Latents(tuple(levels), self.latent_spec(cond.lr_size, scale))
+
+    def lr_log_prob(self, lr: Tensor, cond: Condition) -> Tensor:
+        """Log-density of ``Encoded.lr`` given the LR image, ``(B,)``, part of `logdet`.
+
+        Zero unless a family models the LR image.
+        """
+        return zero_per_image(lr)
 
     def log_prob(self, hr: Tensor, cond: Condition) -> Tensor:
         """Log-density of ``hr`` in ``[0, 1]`` units given the LR image, ``(B,)``, nats.

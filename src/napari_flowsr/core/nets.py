@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from napari_flowsr.core.transforms.actnorm import ActNorm
 
-__all__ = ["ConvNorm", "PredictorNet", "ZeroConv", "interleaved"]
+__all__ = ["ConvNorm", "DenseNet", "PredictorNet", "ZeroConv", "interleaved"]
 
 
 def interleaved(h: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,4 +89,41 @@ class PredictorNet(nn.Sequential):
         for layer in rest:
             h = layer(h)
         out: Tensor = h
+        return out
+
+
+class DenseNet(nn.Module):
+    """Five 3 x 3 convolutions, each of which sees the outputs of all before it.
+
+    LeakyReLU 0.2 after the first four, nothing after the last, no residual: the dense
+    block of HCFlow's rescaling network and of the learned priors.
+
+    Parameters
+    ----------
+    c_in, c_out : int
+        Channels before and after.
+    growth : int
+        Channels that each of the first four convolutions adds.
+
+    References
+    ----------
+    ESRGAN (Wang et al., 2018), arXiv:1809.00219, section 3.1, without its residuals;
+    HCFlow (Liang et al., 2021), arXiv:2108.05301, section 4.1 (rescaling).
+    """
+
+    reach = 5
+
+    def __init__(self, c_in: int, c_out: int, growth: int) -> None:
+        super().__init__()
+        for i in range(4):
+            conv = nn.Conv2d(c_in + i * growth, growth, 3, padding=1)
+            self.add_module(f"conv{i + 1}", conv)
+        self.conv5 = nn.Conv2d(c_in + 4 * growth, c_out, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        grown = [x]
+        *dense, last = self.children()
+        for conv in dense:
+            grown.append(F.leaky_relu(conv(torch.cat(grown, 1)), 0.2))
+        out: Tensor = last(torch.cat(grown, 1))
         return out

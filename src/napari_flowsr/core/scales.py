@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["LogScale", "inverse_sigmoid_scale", "sigmoid_scale", "tanh_scale"]
+__all__ = ["LogScale", "arctan_scale", "inverse_sigmoid_scale", "sigmoid_scale"]
+__all__ += ["tanh_scale"]
 
 LogScale = Callable[[Tensor], Tensor]
 
@@ -33,6 +34,14 @@ def inverse_sigmoid_scale(h: Tensor) -> Tensor:
     3.4).
     """
     return -F.logsigmoid(h)
+
+
+def arctan_scale(h: Tensor) -> Tensor:
+    r"""HCFlow's form, :math:`\ln s = 0.318 \arctan(2 h)`, between -1/2 and 1/2.
+
+    0.318 stands for :math:`1 / \pi`; the published weights belong to the rounded one.
+    """
+    return 0.318 * torch.atan(2.0 * h)
 
 
 def tanh_scale(h: Tensor) -> Tensor:

@@ -29,10 +29,16 @@ __all__ += ["published_module"]
 # Modules are imported when they are asked for: one more family costs no start-up time.
 _MODULES = {
     "compact": "napari_flowsr.models.compact",
+    "hcflow": "napari_flowsr.models.hcflow",
+    "hcflow-rescale": "napari_flowsr.models.hcflow_rescale",
     "srflow": "napari_flowsr.models.srflow",
 }
 # Translators of published weights.
-_PUBLISHED = {"srflow": "napari_flowsr.models.srflow_published"}
+_PUBLISHED = {
+    "hcflow": "napari_flowsr.models.hcflow_published",
+    "hcflow-rescale": "napari_flowsr.models.hcflow_rescale_published",
+    "srflow": "napari_flowsr.models.srflow_published",
+}
 
 
 def families() -> tuple[str, ...]:

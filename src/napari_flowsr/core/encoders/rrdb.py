@@ -18,7 +18,7 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-__all__ = ["RRDB"]
+__all__ = ["RRDB", "Block"]
 
 _RESIDUAL = 0.2
 
@@ -49,7 +49,7 @@ class _DenseBlock(nn.Module):
         return out
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Three dense blocks with a residual around them."""
 
     reach = 15
@@ -97,7 +97,7 @@ class RRDB(nn.Module):
         self.doublings = scale.bit_length() - 1
         self.skip_from_input = skip_from_input
         self.conv_first = _conv(channels, width)
-        self.RRDB_trunk = nn.Sequential(*(_Block(width, growth) for _ in range(blocks)))
+        self.RRDB_trunk = nn.Sequential(*(Block(width, growth) for _ in range(blocks)))
         self.trunk_conv = _conv(width, width)
         for i in range(self.doublings):
             self.add_module(f"upconv{i + 1}", _conv(width, width))
@@ -105,7 +105,7 @@ class RRDB(nn.Module):
         self.conv_last = _conv(width, channels)
         # First and trunk convolution, the blocks, and less than a pixel for each
         # upsampling convolution.
-        self.reach = 2 + _Block.reach * blocks + self.doublings
+        self.reach = 2 + Block.reach * blocks + self.doublings
 
     def forward(
         self, x: Tensor, taps: Collection[int] = ()
