@@ -18,7 +18,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io import foreign
@@ -73,7 +73,7 @@ def save_model(
     flow : ConditionalFlow
         Any family; its configuration goes into the header.
     card : ModelCard
-        Stored without its ``sha256``.
+        Stored without its ``sha256`` and ``prior``, which are not of this file.
     dtype : torch.dtype
         Storage of the weights: ``float32``, or ``float16`` for half the size.
 
@@ -94,7 +94,7 @@ def save_model(
         stored = tensor.to(dtype) if tensor.is_floating_point() else tensor
         tensors[name] = stored.detach().cpu().contiguous()
     check_finite(tensors, path)
-    plain_card = _CARD.dump_python(card, mode="json", exclude={"sha256"})
+    plain_card = _CARD.dump_python(card, mode="json", exclude={"sha256", "prior"})
     about = {
         "format": FORMAT_VERSION,
         "family": flow.family,
@@ -191,16 +191,16 @@ def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def load_weights(
-    flow: ConditionalFlow, tensors: Mapping[str, Tensor], path: Path
+    network: nn.Module, tensors: Mapping[str, Tensor], path: Path, label: str
 ) -> None:
-    """Load tensors into ``flow``, every name and shape checked.
+    """Load tensors into ``network``, every name and shape checked.
 
     Raises
     ------
     CheckpointError
         Names the tensors that are missing, left over, or of another shape.
     """
-    own = flow.state_dict()
+    own = network.state_dict()
     problems = {
         "missing": sorted(set(own) - set(tensors)),
         "not known": sorted(set(tensors) - set(own)),
@@ -217,12 +217,12 @@ def load_weights(
     ]
     if found:
         raise CheckpointError(
-            f"{path.name} does not fit the {flow.family} network that its description "
+            f"{path.name} does not fit the {label} network that its description "
             f"asks for; tensors {'; '.join(found)}. The file is damaged, or of a "
             "variant that this version does not know."
         )
     check_finite(tensors, path)
-    flow.load_state_dict(dict(tensors))
+    network.load_state_dict(dict(tensors))
 
 
 def _read_own(path: Path, header: Header) -> Model:
@@ -239,7 +239,7 @@ def _read_own(path: Path, header: Header) -> Model:
             f"{path.name} needs a network that this version cannot build. {error} "
             "Update napari-flowsr, or train the model again."
         ) from error
-    load_weights(flow, tensors, path)
+    load_weights(flow, tensors, path, flow.family)
     return Model(header.card, flow)
 
 
@@ -260,7 +260,7 @@ def read_model(
     device : str or torch.device
         Where the network goes.
     prior : path, optional
-        File of a learned prior.
+        File of a learned prior, for `ConditionalFlow.learned_prior`.
     assume : mapping, optional
         Hyper-parameters that an official file cannot tell; see `io.foreign.ASSUME`.
 
@@ -277,16 +277,11 @@ def read_model(
             f"There is no model file {path}. Give the path of a .safetensors or .pth "
             "file, or the name of a model that `napari-flowsr models list` shows."
         )
-    if prior is not None:
-        raise OptionError(
-            f"A learned prior ({prior}) was given, but this version has no network "
-            "that takes one. Leave prior out to draw latents from the Gaussian."
-        )
     header = read_header(path)
     if header is None:
         found = foreign.read_official(path, assume)
         flow = build(found.card.family, found.config)
-        load_weights(flow, found.tensors, path)
+        load_weights(flow, found.tensors, path, flow.family)
         model = Model(found.card, flow)
     elif assume:
         raise OptionError(
@@ -297,4 +292,11 @@ def read_model(
         model = _read_own(path, header)
     flow = model.flow.float().eval().to(device)
     card = model.card.with_(sha256=file_sha256(path), parameters=flow.parameter_count)
+    if prior is not None:
+        # It needs this module: its tensors are checked as those of a model are.
+        from napari_flowsr.io.priors import read_prior
+
+        found_prior = read_prior(prior)
+        flow.attach_prior(found_prior.module)
+        card = card.with_(prior=found_prior.facts())
     return Model(card, flow)

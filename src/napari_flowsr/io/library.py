@@ -26,6 +26,7 @@ from napari_flowsr.io.checkpoint import (
     read_model,
     save_model,
 )
+from napari_flowsr.io.priors import find_prior
 from napari_flowsr.models.card import Model, ModelCard
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def load_model(
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``, ...
     prior : str or path, optional
-        Name or file of a learned prior.
+        Name of an imported learned prior, or its file (`io.priors`).
     assume : mapping, optional
         What an official file cannot tell, see `io.foreign.ASSUME`.
 
@@ -145,7 +146,7 @@ def load_model(
 
     path = find_model(name_or_path)
     where, _ = resolve_device(device)
-    prior_path = None if prior is None else find_model(prior)
+    prior_path = None if prior is None else find_prior(prior)
     model = read_model(path, device=where, prior=prior_path, assume=assume)
     if str(name_or_path) in _paths():
         return Model(model.card.with_(name=str(name_or_path)), model.flow)

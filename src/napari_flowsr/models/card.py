@@ -44,6 +44,7 @@ class ModelCard:
     name: str
     family: str
     scales: tuple[float, ...]
+    """Scale factors; the first is the default."""
     channels: int
     domain: str = "unknown"
     licence: str = "unknown"
@@ -60,6 +61,12 @@ class ModelCard:
     """Hyper-parameters that the file could not tell, and what was taken."""
     inferred: Mapping[str, Any] = field(default_factory=dict)
     """Hyper-parameters read from names and shapes in a file of another program."""
+    scale_range: tuple[float, float] | None = None
+    """Least and largest scale of a model that takes any real one between; ``scales``
+    are suggestions then."""
+    prior: Mapping[str, Any] = field(default_factory=dict)
+    """Name, sha256, licence and sizes of the learned prior that was loaded with the
+    model; filled in by the loader, never stored."""
     degradation: Degradation = field(default_factory=Degradation)
     normalisation: Normalisation = field(default_factory=Normalisation)
 

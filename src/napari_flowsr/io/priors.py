@@ -1,0 +1,148 @@
+"""Files of learned priors: read, checked, and kept under a name.
+
+A prior's file holds the tensors of a published latent module, under their published
+names, which tell its sizes; imported ones are kept as ``.safetensors`` beside the
+imported models.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+from safetensors.torch import save
+
+from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
+from napari_flowsr.io import foreign
+from napari_flowsr.io.atomic import atomic_path
+from napari_flowsr.io.checkpoint import file_sha256, load_weights
+from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
+from napari_flowsr.models.learned_prior_published import infer_config, remap
+
+if TYPE_CHECKING:
+    from napari_flowsr.core.prior import LatentModule
+
+__all__ = ["Prior", "find_prior", "import_prior", "prior_folder", "prior_names"]
+__all__ += ["read_prior"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A learned prior and what is known of it."""
+
+    module: LatentModule
+    """In eval mode, float32."""
+    name: str
+    label: str
+    licence: str
+    sha256: str
+    inferred: dict[str, Any] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """What a model's card and the provenance of its results say about it."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "licence": self.licence,
+            "sha256": self.sha256,
+            "parameters": sum(p.numel() for p in self.module.parameters()),
+            "inferred": self.inferred,
+        }
+
+
+def read_prior(path: str | Path) -> Prior:
+    """Read a learned prior, recognised by its content.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, or is none of a learned prior.
+    ModelNotFoundError
+        If there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelNotFoundError(f"There is no learned prior's file {path}.")
+    state = foreign.read_state(path)
+    known = foreign.recognise(state)
+    if known is None or known.kind != "prior":
+        what = "a file of an unknown kind" if known is None else f"of {known.label}"
+        raise CheckpointError(
+            f"{path.name} was given as learned prior, but it is {what}. Give a file "
+            "of SRFlow-LP or LINF-LP as prior=, and models as the model."
+        )
+    config = infer_config(state)
+    module = build_prior(config)
+    load_weights(module, remap(state, config), path, known.label)
+    module.float().eval().requires_grad_(False)
+    told = TypeAdapter(LearnedPriorConfig).dump_python(config, mode="json")
+    sha256 = file_sha256(path)
+    return Prior(module, path.stem, known.label, known.licence, sha256, told)
+
+
+# --- kept under a name ----------------------------------------------------------
+
+
+def prior_folder() -> Path:
+    """Folder of imported priors, beside that of the imported models."""
+    from napari_flowsr.io.library import user_folder
+
+    return user_folder().parent / "priors"
+
+
+def prior_names() -> list[str]:
+    """Names of the imported priors."""
+    return sorted(path.stem for path in prior_folder().glob("[!.]*.safetensors"))
+
+
+def find_prior(name_or_path: str | Path) -> Path:
+    """Return the file behind a prior's name or path."""
+    text = str(name_or_path)
+    named = prior_folder() / f"{text}.safetensors"
+    if _NAME.fullmatch(text) and named.is_file():
+        return named
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path
+    known = prior_names()
+    close = difflib.get_close_matches(text, known, n=2, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise ModelNotFoundError(
+        f"There is no learned prior {text!r}.{hint} Imported are "
+        f"{', '.join(known) or 'none'}; a path of its file works too."
+    )
+
+
+def import_prior(
+    path: str | Path, name: str | None = None, *, overwrite: bool = False
+) -> str:
+    """Keep a learned prior in the user's folder; returns its name."""
+    path = Path(path)
+    name = path.stem if name is None else name
+    if not _NAME.fullmatch(name):
+        raise OptionError(
+            f"{name!r} cannot be a prior's name; up to 64 letters, digits, '.', '_' "
+            "and '-' can. Give another name."
+        )
+    target = prior_folder() / f"{name}.safetensors"
+    if target.exists() and not overwrite:
+        raise OptionError(
+            f"A learned prior {name!r} is imported already. Give another name, or ask "
+            "for it to be overwritten."
+        )
+    prior = read_prior(path)
+    tensors = {
+        key: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
+        for key, tensor in foreign.read_state(path).items()
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    about = {"label": prior.label, "licence": prior.licence}
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(save(tensors, metadata=about))
+    return name
