@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
+
+from napari_flowsr.core.places import Place
+from napari_flowsr.errors import SizeError
 
 __all__ = ["Condition"]
 
@@ -19,10 +23,18 @@ class Condition:
         ``(B, C, h, w)`` in ``[0, 1]`` units (values outside are allowed).
     features : tuple of Tensor
         The family's encoding; its meaning is the family's own.
+    place : Place, optional
+        Where ``lr`` lies in its whole image, if it is a crop; see `at`.
     """
 
     lr: Tensor
     features: tuple[Tensor, ...]
+    place: Place | None = None
+    memo: dict[Hashable, tuple[Tensor, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What a family derived from the features for one size of the result; filled by
+    `ConditionalFlow.prepare` or by the first decode."""
 
     @property
     def lr_size(self) -> tuple[int, int]:
@@ -32,4 +44,16 @@ class Condition:
     @property
     def nbytes(self) -> int:
         """Memory of all tensors held."""
-        return sum(t.nbytes for t in (self.lr, *self.features))
+        derived = (t for tensors in self.memo.values() for t in tensors)
+        return sum(t.nbytes for t in (self.lr, *self.features, *derived))
+
+    def at(self, place: Place) -> Condition:
+        """Say where ``lr`` lies in its whole image; a copy with an empty memo."""
+        window = place.window
+        if (window.height, window.width) != self.lr_size:
+            raise SizeError(
+                f"The place is a window of {window.height} x {window.width} LR pixels; "
+                f"this condition is of {self.lr_size[0]} x {self.lr_size[1]}. Give the "
+                "window that the LR image was cut from."
+            )
+        return replace(self, place=place)

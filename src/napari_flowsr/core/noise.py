@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from napari_flowsr.core.latents import Latents, LatentSpec, Window
+from napari_flowsr.errors import SizeError
 
 __all__ = ["NoiseField", "philox4x32"]
 
@@ -139,16 +140,25 @@ class NoiseField:
         Parameters
         ----------
         spec : LatentSpec
-            Of the window's size.
+            Of the window's size. A placed one (`ConditionalFlow.window_spec`) says by
+            itself which cells it needs.
         samples : range
             Sample numbers; the same number gives the same noise in any batch.
         window : Window, optional
-            Where the latents lie in the whole image; its top left corner counts.
+            Where the latents of a spec without a place lie in the whole image; its top
+            left corner counts.
         """
-        window = window or Window(0, 0, *spec.lr_size)
+        if spec.place is not None and window not in (None, spec.place.window):
+            raise SizeError(
+                f"Latents for {spec.place.window} were asked for at {window}. Leave "
+                "the window out, or take the spec of that window: flow.window_spec."
+            )
         levels = []
         for index, level in enumerate(spec.levels):
-            origin = level.origin(window)
+            if window is None or spec.place is not None:
+                origin = level.start
+            else:
+                origin = level.origin(window)
             drawn = [
                 self.normal(level.shape, sample=s, level=index, origin=origin)
                 for s in samples

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,6 +23,9 @@ from torch import Tensor
 from napari_flowsr.errors import CheckpointError, OptionError
 from napari_flowsr.models._registry import families, published_module
 from napari_flowsr.models.card import Degradation, ModelCard, Normalisation
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 __all__ = ["ASSUME", "Official", "Published", "check_assume", "describe_unrunnable"]
 __all__ += ["is_runnable", "read_official", "read_state", "recognise"]
@@ -70,6 +73,10 @@ def _pattern(expression: str) -> Callable[[list[str]], bool]:
     return lambda keys: any(compiled.match(key) for key in keys)
 
 
+_HCFLOW_LICENCE = (
+    "Apache-2.0 (code; the weights come with it, partly derived from non-commercial "
+    "work)"
+)
 _SRFLOW_LICENCE = (
     "CC BY-NC-SA 4.0 (the authors' weights: non-commercial, academic research only)"
 )
@@ -86,15 +93,27 @@ _PUBLISHED = (
     ),
     Published(
         "model",
+        "hcflow-rescale",
+        "HCFlow rescaling",
+        _pattern(r"flow\.layers\.\d+\.haar_weights$"),
+        _HCFLOW_LICENCE,
+    ),
+    Published(
+        "model",
         "hcflow",
         "HCFlow",
         _pattern(r"flow\.level\d+_condFlow\."),
-        "Apache-2.0 (code; the weights come with it, partly derived from "
-        "non-commercial work)",
+        _HCFLOW_LICENCE,
         temperature=0.9,
     ),
     Published(
-        "model", "linf", "LINF", _pattern(r"imnet\.last\._weight$"), "none stated"
+        "model",
+        "linf",
+        "LINF",
+        _pattern(r"imnet\.last\._weight$"),
+        "none stated",
+        # The published evaluation at 2x to 4x.
+        temperature=0.5,
     ),
     Published(
         "prior",
@@ -107,7 +126,9 @@ _PUBLISHED = (
         "prior",
         "linf",
         "learned prior of LINF-LP",
-        lambda keys: _prefix("input_proj.")(keys) and _prefix("outc.")(keys),
+        # With a UNet, or with the EDSR-like generator.
+        lambda keys: _prefix("input_proj.")(keys)
+        and (_prefix("outc.")(keys) or _prefix("last_conv.")(keys)),
         "none stated",
     ),
     Published(
@@ -279,6 +300,21 @@ def describe_unrunnable(path: str | Path) -> dict[str, Any] | None:
     }
 
 
+def _scales(config: Any) -> tuple[tuple[float, ...], tuple[float, float] | None, str]:
+    """Scales of a configuration, their range where any is possible, and in words."""
+    if hasattr(config, "scale_range"):
+        low, high = config.scale_range
+        return config.scales, (low, high), f"{low:g}x to {high:g}x, any scale"
+    return (float(config.scale),), None, f"{config.scale}x"
+
+
+def _temperature(known: Published, module: ModuleType, config: Any) -> float:
+    """Default temperature; of a family's networks not all were evaluated alike."""
+    if hasattr(module, "default_temperature"):
+        return float(module.default_temperature(config))
+    return known.temperature
+
+
 def read_official(
     path: str | Path, assume: Mapping[str, Any] | None = None
 ) -> Official:
@@ -308,21 +344,24 @@ def read_official(
         raise _refusal(path, known)
     foreign = sorted(set(assume) - set(module.ASSUMABLE))
     if foreign:
+        taken = ", ".join(module.ASSUMABLE) or "nothing"
         raise OptionError(
-            f"{path.name} is a {known.label} model; assume takes "
-            f"{', '.join(module.ASSUMABLE)} for it, not {', '.join(foreign)}."
+            f"{path.name} is a {known.label} model; assume takes {taken} for it, not "
+            f"{', '.join(foreign)}."
         )
     config, inferred, assumed = module.infer_config(state, assume)
+    scales, scale_range, in_words = _scales(config)
     card = ModelCard(
         name=path.stem,
         family=known.family,
-        scales=(float(config.scale),),
+        scales=scales,
+        scale_range=scale_range,
         channels=config.channels,
         domain="photographs (RGB)",
         licence=known.licence,
-        description=f"{known.label} {config.scale}x, read from {path.name}.",
+        description=f"{known.label} {in_words}, read from {path.name}.",
         not_for="measurements: the detail is inferred, not observed.",
-        temperature=known.temperature,
+        temperature=_temperature(known, module, config),
         inferred=inferred,
         assumed=assumed,
         degradation=Degradation("matlab-bicubic"),

@@ -28,15 +28,19 @@ __all__ += ["published_module"]
 
 # Modules are imported when they are asked for: one more family costs no start-up time.
 _MODULES = {
+    "adflow": "napari_flowsr.models.adflow",
     "compact": "napari_flowsr.models.compact",
     "hcflow": "napari_flowsr.models.hcflow",
     "hcflow-rescale": "napari_flowsr.models.hcflow_rescale",
+    "l1": "napari_flowsr.models.l1",
+    "linf": "napari_flowsr.models.linf",
     "srflow": "napari_flowsr.models.srflow",
 }
 # Translators of published weights.
 _PUBLISHED = {
     "hcflow": "napari_flowsr.models.hcflow_published",
     "hcflow-rescale": "napari_flowsr.models.hcflow_rescale_published",
+    "linf": "napari_flowsr.models.linf_published",
     "srflow": "napari_flowsr.models.srflow_published",
 }
 

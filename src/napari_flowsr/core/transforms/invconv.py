@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from napari_flowsr.core.transforms.base import Transform, zero_per_image
 
-__all__ = ["FixedRotation", "InvertibleConv1x1", "random_rotation"]
+__all__ = ["FixedRotation", "InvertibleConv1x1", "exact_inverse"]
+__all__ += ["log_abs_det", "random_rotation"]
 
 
 def random_rotation(channels: int, generator: torch.Generator | None = None) -> Tensor:
@@ -25,6 +26,19 @@ def random_rotation(channels: int, generator: torch.Generator | None = None) -> 
 def _double(matrix: Tensor) -> Tensor:
     # Apple's GPUs have no float64; these matrices are small enough for the CPU.
     return (matrix.cpu() if matrix.device.type == "mps" else matrix).double()
+
+
+def exact_inverse(matrix: Tensor) -> Tensor:
+    """Inverse of a matrix, computed in float64, of the matrix' own dtype and device."""
+    inverse: Tensor = torch.linalg.inv(_double(matrix)).to(matrix)
+    return inverse
+
+
+def log_abs_det(matrix: Tensor) -> Tensor:
+    """Logarithm of |det|, computed in float64, a scalar on the matrix' device."""
+    logabsdet: Tensor = torch.linalg.slogdet(_double(matrix)).logabsdet
+    dtype = torch.promote_types(matrix.dtype, torch.float32)
+    return logabsdet.to(matrix.device, dtype)
 
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:
