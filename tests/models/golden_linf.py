@@ -27,7 +27,7 @@ def network(case: Case, **assume: object) -> LINF:
 
 
 def _queries(flow: LINF, cond: object, scale: float, vectors: Tensor) -> Tensor:
-    """Vectors ``(..., D)`` in the order of the queries, as ``(B, D, rows, columns)``."""
+    """Vectors ``(..., D)``, query by query, as ``(B, D, rows, columns)``."""
     size, rows, columns = flow.latent_spec(cond.lr_size, scale).shapes[0]
     return vectors.reshape(-1, rows, columns, size).permute(0, 3, 1, 2)
 
@@ -132,7 +132,7 @@ class LINFNumbers(Numbers):
         return ("window",)
 
     def bits(self, name: str, tensor: Tensor) -> int:
-        """Tables that follow from the size of the image, and unused layers, are left out."""
+        """Unused layers, and tables that follow from the image's size, are left out."""
         follows = name.endswith(("attn_mask", "relative_position_index"))
         unused = ("sub_mean", "add_mean", "upconv", "HRconv", "conv_last")
         if follows or any(part in name for part in unused):
