@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -9,13 +10,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_flowsr.core.nets import ConvNorm, PredictorNet, ZeroConv, interleaved
+from napari_flowsr.core.nets import (
+    ConvNorm,
+    DenseNet,
+    PredictorNet,
+    ZeroConv,
+    interleaved,
+)
 from napari_flowsr.core.scales import (
+    arctan_scale,
     inverse_sigmoid_scale,
     sigmoid_scale,
     tanh_scale,
 )
-from napari_flowsr.core.step import conditional_step, transition_step
+from napari_flowsr.core.step import (
+    conditional_step,
+    coupling_step,
+    transition_step,
+)
 from napari_flowsr.core.transforms.actnorm import ActNorm
 from napari_flowsr.core.transforms.affine import (
     AffineInjector,
@@ -23,11 +35,15 @@ from napari_flowsr.core.transforms.affine import (
 )
 from napari_flowsr.core.transforms.base import Compose, Transform
 from napari_flowsr.core.transforms.dequantise import UniformDequantise
+from napari_flowsr.core.transforms.detail import DetailCoupling, ImageShift
+from napari_flowsr.core.transforms.haar import HaarSqueeze
+from napari_flowsr.core.transforms.head import GaussianHead
 from napari_flowsr.core.transforms.invconv import (
     FixedRotation,
     InvertibleConv1x1,
     random_rotation,
 )
+from napari_flowsr.core.transforms.laplace import LaplaceToNormal
 from napari_flowsr.core.transforms.split import SplitGaussian
 from napari_flowsr.core.transforms.squeeze import Squeeze
 from napari_flowsr.errors import SizeError
@@ -50,6 +66,13 @@ TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "squeeze 2": Squeeze,
     "coupling, sigmoid": lambda: _coupling(sigmoid_scale),
     "coupling, AdFlow": lambda: _coupling(inverse_sigmoid_scale),
+    "Laplace to normal": LaplaceToNormal,
+    "squeeze, Haar": lambda: HaarSqueeze(C),
+    "Gaussian head": lambda: GaussianHead(C, C_U),
+    "Gaussian head, arctan": lambda: GaussianHead(C, C_U, arctan_scale),
+    "image moves detail": lambda: DetailCoupling(DenseNet(2, 6, 3), arctan_scale, 2),
+    "detail moves image": lambda: ImageShift(DenseNet(3, 2, 3), 2),
+    "coupling, arctan": lambda: _coupling(arctan_scale),
     "coupling, tanh": lambda: _coupling(tanh_scale),
     "injector, sigmoid": lambda: _injector(partial(sigmoid_scale, eps=1e-3)),
     "injector, AdFlow": lambda: _injector(inverse_sigmoid_scale),
@@ -57,7 +80,19 @@ TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "step, rotation": lambda: conditional_step(
         C, C_U, hidden=6, log_scale=tanh_scale, rotation=True
     ),
+    "step, AdFlow": lambda: conditional_step(
+        C,
+        C_U,
+        hidden=6,
+        log_scale=inverse_sigmoid_scale,
+        injector_scale=sigmoid_scale,
+        rotation=True,
+        injector_last=True,
+    ),
     "transition": lambda: transition_step(C),
+    "step, no injector": lambda: coupling_step(
+        C, C_U, hidden=6, log_scale=arctan_scale
+    ),
     "composition": lambda: Compose(
         (
             Squeeze(),
@@ -160,6 +195,16 @@ def test_split_standardises_and_comes_back() -> None:
     assert torch.allclose(logdet, expected, atol=1e-10)
 
 
+def test_gaussian_head_standardises() -> None:
+    head = randomised(GaussianHead(C, C_U))
+    x, u = inputs()
+    mean, logs = interleaved(head.net(u))
+    assert torch.allclose(head(x, u)[0], (x - mean) / logs.exp())
+    assert torch.allclose(head.inverse(torch.zeros_like(x), u)[0], mean)
+    with pytest.raises(SizeError, match="features u"):
+        head(x)
+
+
 # --- known values ---------------------------------------------------------------
 
 
@@ -173,6 +218,32 @@ def test_squeeze_is_colour_major_then_row_then_column(factor: int) -> None:
             for dx in range(factor):
                 channel = c * factor**2 + dy * factor + dx
                 assert torch.equal(z[0, channel], x[0, c, dy::factor, dx::factor])
+
+
+def test_haar_gives_an_average_and_three_differences() -> None:
+    x = torch.randn(1, 2, 4, 6, dtype=torch.float64)
+    z, logdet = HaarSqueeze(2)(x)
+    a, b = x[..., 0::2, 0::2], x[..., 0::2, 1::2]
+    c, d = x[..., 1::2, 0::2], x[..., 1::2, 1::2]
+    parts = (a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d)
+    assert torch.allclose(z, torch.cat(parts, 1) / 4)
+    assert logdet.item() == pytest.approx(-2 * 6 * 4 * math.log(2), rel=1e-12)
+    # The way back is a plain sum with signs, without a factor.
+    again, _ = HaarSqueeze(2).inverse(z)
+    upper_right = z[:, :2] - z[:, 2:4] + z[:, 4:6] - z[:, 6:]
+    assert torch.allclose(again[..., 0::2, 1::2], upper_right)
+
+
+def test_other_filters_are_inverted_as_well() -> None:
+    haar = HaarSqueeze(1)
+    haar.filters.copy_(torch.randn(4, 1, 2, 2))
+    x = torch.randn(1, 1, 4, 4, dtype=torch.float64)
+    z, logdet = haar(x)
+    again, back = haar.inverse(z)
+    assert torch.allclose(again, x)
+    assert torch.allclose(logdet, -back)
+    matrix = haar.filters.double().view(4, 4) / 4
+    assert logdet.item() == pytest.approx(4 * matrix.det().abs().log().item())
 
 
 def test_squeeze_names_the_size_that_does_not_fit() -> None:
@@ -189,6 +260,8 @@ def test_scales() -> None:
     assert torch.allclose(adflow.exp(), 1 + torch.exp(-h))
     assert float(adflow.min()) >= 0
     assert float(tanh_scale(h).abs().max()) <= 2
+    assert torch.allclose(arctan_scale(h), 0.318 * torch.arctan(2 * h))
+    assert float(arctan_scale(h).abs().max()) < 0.4996
 
 
 def test_affine_layers_shift_then_scale() -> None:
@@ -212,6 +285,33 @@ def test_one_condition_for_a_batch() -> None:
     expected = step(x, u[:1].expand(3, -1, -1, -1))
     for got, wanted in zip(step(x, u[:1]), expected, strict=True):
         assert torch.allclose(got, wanted)
+
+
+def test_couplings_of_image_and_detail() -> None:
+    """One passes through as the other moves; shift, then scale."""
+    x, _ = inputs()
+    image, detail = x[:, :2], x[:, 2:]
+    scaled = randomised(DetailCoupling(DenseNet(2, 6, 3), arctan_scale, 2))
+    h = scaled.net(image)
+    moved = (detail + h[:, 0::2]) * arctan_scale(h[:, 1::2]).exp()
+    assert torch.allclose(scaled(x)[0], torch.cat((image, moved), 1))
+    shifted = randomised(ImageShift(DenseNet(3, 2, 3), 2))
+    z, logdet = shifted(x)
+    assert torch.allclose(z, torch.cat((image + shifted.net(detail), detail), 1))
+    assert not logdet.any()
+    assert scaled.reach == shifted.reach == 5
+
+
+def test_dense_net_grows_and_has_no_residual() -> None:
+    net = randomised(DenseNet(2, 3, 4))
+    x = torch.randn(1, 2, 5, 5, dtype=torch.float64)
+    h1 = nn.functional.leaky_relu(net.conv1(x), 0.2)
+    h2 = nn.functional.leaky_relu(net.conv2(torch.cat((x, h1), 1)), 0.2)
+    h3 = nn.functional.leaky_relu(net.conv3(torch.cat((x, h1, h2), 1)), 0.2)
+    h4 = nn.functional.leaky_relu(net.conv4(torch.cat((x, h1, h2, h3), 1)), 0.2)
+    expected = net.conv5(torch.cat((x, h1, h2, h3, h4), 1))
+    assert torch.allclose(net(x), expected)
+    assert list(net.state_dict())[::2] == [f"conv{i}.weight" for i in range(1, 6)]
 
 
 def test_net_layers() -> None:

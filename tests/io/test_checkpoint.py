@@ -286,7 +286,6 @@ def test_assumptions_of_another_family_are_refused(tmp_path: Path) -> None:
 
 
 KINDS = {
-    "HCFlow": ("flow.level0_condFlow.conv_first.weight", "cannot run yet"),
     "LINF": ("imnet.last._weight", "cannot run yet"),
     "learned prior of SRFlow-LP": (
         "input_proj0.conv1.weight",
@@ -343,6 +342,8 @@ def test_other_contents_are_refused(
         read_model(path)
 
 
-def test_a_prior_is_refused_where_none_is_taken(path: Path) -> None:
-    with pytest.raises(OptionError, match="no network that takes one"):
+def test_a_model_is_refused_as_a_prior(path: Path) -> None:
+    with pytest.raises(CheckpointError, match="as learned prior, but it is a file of"):
         read_model(path, prior=path)
+    with pytest.raises(ModelNotFoundError, match="no learned prior"):
+        read_model(path, prior=path.with_name("none.pth"))

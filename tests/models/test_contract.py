@@ -11,7 +11,7 @@ from torch import Tensor
 
 from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.flow import ConditionalFlow
-from napari_flowsr.core.latents import Latents, Window
+from napari_flowsr.core.latents import Latents, Place, Window
 from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.errors import OptionError, SizeError
 from napari_flowsr.io.checkpoint import read_model, save_model
@@ -110,7 +110,8 @@ def test_any_size_that_fits(flow: ConditionalFlow, size: tuple[int, int]) -> Non
     m = flow.multiple_of
     assert hr.shape == (2, flow.channels, size[0] * m * scale, size[1] * m * scale)
     spec = flow.latent_spec(cond.lr_size)
-    assert spec.dimensions == hr[0].numel()
+    in_lr = cond.lr[0].numel() if flow.encodes_lr else 0
+    assert spec.dimensions + in_lr == hr[0].numel()
     again = flow.decode(flow.encode(hr[:1], cond).latents, cond)
     assert largest(again, hr[:1]) < 1e-9
 
@@ -127,14 +128,17 @@ def test_logdet_is_that_of_the_jacobian(flow: ConditionalFlow) -> None:
     hr = flow.decode(noise(flow, cond), cond).detach()
 
     def flattened(image: Tensor) -> Tensor:
-        levels = flow.encode(image.view_as(hr), cond).latents.levels
-        return torch.cat([level.flatten() for level in levels])
+        encoded = flow.encode(image.view_as(hr), cond)
+        lr = (encoded.lr,) if flow.encodes_lr else ()
+        return torch.cat([part.flatten() for part in (*encoded.latents.levels, *lr)])
 
     jacobian = torch.autograd.functional.jacobian(
         flattened, hr.flatten(), vectorize=True
     )
     expected = torch.linalg.slogdet(jacobian).logabsdet
-    got = flow.encode(hr, cond).logdet
+    encoded = flow.encode(hr, cond)
+    expected = expected + flow.lr_log_prob(encoded.lr, cond)[0].detach()
+    got = encoded.logdet
     assert got.shape == (1,)
     assert float((got[0] - expected).detach().abs()) < 1e-7 * max(
         1.0, float(expected.abs())
@@ -267,23 +271,32 @@ def test_tiled_is_whole(
     flow: ConditionalFlow, dtype: torch.dtype, tolerance: float
 ) -> None:
     flow = flow.to(dtype)
-    m, scale, reach = flow.multiple_of, round(flow.scales[0]), _reach(flow)
-    core, start = 2 * m, reach + 2 * m
-    lr = lr_image(flow, 1, (2 * reach + 6 * m) // m)
+    # Windows begin at whole cells, and their sides are multiples of what is needed.
+    unit = math.lcm(flow.alignment, flow.multiple_of)
+    reach = -(-flow.receptive_field // unit) * unit
+    core, start = 2 * unit, reach + 2 * unit
+    m = flow.multiple_of
+    lr = lr_image(flow, 1, (2 * reach + 6 * unit) // m)
+    whole_size = (m, lr.shape[-1])
     field = NoiseField(8)
 
-    def decoded(first: int, last: int) -> Tensor:
-        cond = flow.condition(lr[..., first:last])
-        window = Window(0, first, m, last - first)
-        spec = flow.latent_spec(cond.lr_size)
-        return flow.decode(field.draw(spec, window=window).to(lr.device, dtype), cond)
+    def decoded(first: int, last: int) -> tuple[Tensor, int]:
+        place = Place(Window(0, first, m, last - first), whole_size)
+        cond = flow.condition(lr[..., first:last]).at(place)
+        spec = flow.window_spec(place)
+        hr = flow.decode(field.draw(spec).to(lr.device, dtype), cond)
+        assert hr.shape[-2:] == spec.hr_size
+        return hr, spec.hr_box[2]
+
+    scale = round(flow.scales[0])
+    x0, x1 = start * scale, (start + core) * scale
 
     def cropped(halo: int) -> Tensor:
-        tile = decoded(start - halo, start + core + halo)
-        return tile[..., halo * scale : (halo + core) * scale]
+        tile, left = decoded(start - halo, start + core + halo)
+        return tile[..., x0 - left : x1 - left]
 
-    whole = decoded(0, lr.shape[-1])
-    expected = whole[..., start * scale : (start + core) * scale]
+    whole, _ = decoded(0, lr.shape[-1])
+    expected = whole[..., x0:x1]
     value_range = float(whole.max() - whole.min())
     assert largest(cropped(reach), expected) <= tolerance * value_range
     # The comparison can fail: without a halo there is a seam.
@@ -343,13 +356,13 @@ def test_wrong_sizes_are_refused(flow: ConditionalFlow) -> None:
     with pytest.raises(SizeError, match="needs"):
         flow.condition(lr[:, :0])
     with pytest.raises(SizeError, match="needs"):
-        flow.encode(torch.zeros(1, flow.channels, 3, 3), cond)
+        flow.encode(torch.zeros(1, flow.channels, 3, 50), cond)
     with pytest.raises(SizeError, match="finest first"):
         flow.make_latents([torch.zeros(1, 1, 1, 1)], cond)
     with pytest.raises(SizeError, match="Loop over the batch"):
         flow.sample(flow.condition(lr.expand(2, -1, -1, -1)))
     with pytest.raises(OptionError, match="Choose one of them"):
-        flow.sample(cond, scale=2.71)
+        flow.sample(cond, scale=2.71 if flow.scale_range is None else 0.9)
     if flow.multiple_of > 1:
         with pytest.raises(SizeError, match="multiples of"):
             flow.condition(lr[..., 1:])

@@ -8,7 +8,7 @@ HCFlow: Hierarchical Conditional Flow (Liang et al., 2021), arXiv:2108.05301, se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.flow import ConditionalFlow
@@ -53,10 +53,6 @@ class HierarchicalFlow(ConditionalFlow):
 
     multiple_of = 1
     encodes_lr = True
-    exact_halo_up_to: ClassVar[int] = 128
-    """Receptive fields up to this get an exact halo, LR pixels."""
-    practical_halo: ClassVar[int] = 32
-    """Halo of networks that see further, LR pixels."""
 
     def __init__(self, hierarchy: Hierarchy, channels: int, scale: int) -> None:
         super().__init__()
@@ -64,17 +60,6 @@ class HierarchicalFlow(ConditionalFlow):
         self.channels = channels
         self.scales = (float(scale),)
         self.receptive_field = hierarchy.reach
-
-    @property
-    def halo(self) -> int:
-        """LR pixels around a tile: the receptive field, or less where that is huge.
-
-        The published networks see hundreds of LR pixels, nearly all of it through
-        residual branches whose influence has decayed long before; with this halo tiles
-        differ from the whole by little, not by nothing.
-        """
-        exact = self.receptive_field <= self.exact_halo_up_to
-        return self.receptive_field if exact else self.practical_halo
 
     def condition(self, lr: Tensor) -> Condition:
         """Features of the last level; those of finer ones depend on the sample."""

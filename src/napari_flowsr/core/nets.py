@@ -95,8 +95,8 @@ class PredictorNet(nn.Sequential):
 class DenseNet(nn.Module):
     """Five 3 x 3 convolutions, each of which sees the outputs of all before it.
 
-    LeakyReLU 0.2 after the first four, nothing after the last, no residual: the dense
-    block of HCFlow's rescaling network and of the learned priors.
+    LeakyReLU 0.2 after the first four, nothing after the last, no residual: the net of
+    HCFlow's rescaling couplings and of the learned priors; RRDB puts it in a residual.
 
     Parameters
     ----------

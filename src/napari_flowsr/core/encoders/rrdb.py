@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_flowsr.core.nets import DenseNet
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -31,22 +33,14 @@ def _lrelu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2)
 
 
-class _DenseBlock(nn.Module):
-    """Five convolutions, each of which sees the outputs of all before it."""
+class _DenseBlock(DenseNet):
+    """Dense net in a residual branch."""
 
     def __init__(self, width: int, growth: int) -> None:
-        super().__init__()
-        sizes = [growth] * 4 + [width]
-        for i, size in enumerate(sizes):
-            self.add_module(f"conv{i + 1}", _conv(width + i * growth, size))
+        super().__init__(width, width, growth)
 
     def forward(self, x: Tensor) -> Tensor:
-        grown = [x]
-        *dense, last = self.children()
-        for conv in dense:
-            grown.append(_lrelu(conv(torch.cat(grown, 1))))
-        out: Tensor = x + _RESIDUAL * last(torch.cat(grown, 1))
-        return out
+        return x + _RESIDUAL * super().forward(x)
 
 
 class Block(nn.Module):
@@ -65,6 +59,16 @@ class Block(nn.Module):
         return out
 
 
+def _factors(scale: int) -> tuple[int, ...]:
+    """Twos, then threes, whose product is ``scale``."""
+    found = []
+    for factor in (2, 3):
+        while scale % factor == 0:
+            found.append(factor)
+            scale //= factor
+    return tuple(found)
+
+
 class RRDB(nn.Module):
     """Encoder of ``(B, C, h, w)`` images; names of parameters are the published ones.
 
@@ -76,7 +80,7 @@ class RRDB(nn.Module):
         Feature channels (``nf``), number of blocks (``nb``), channels that each dense
         convolution adds (``gc``).
     scale : int
-        Power of two; one upsampling convolution for each doubling.
+        Product of twos and threes; one upsampling convolution for each factor.
     skip_from_input : bool
         The long skip starts at the first convolution, as in ESRGAN and LINF. SRFlow's
         starts after the trunk, so that it goes around one convolution only: the same
@@ -94,7 +98,8 @@ class RRDB(nn.Module):
         skip_from_input: bool = False,
     ) -> None:
         super().__init__()
-        self.doublings = scale.bit_length() - 1
+        self.factors = _factors(scale)
+        self.doublings = len(self.factors)
         self.skip_from_input = skip_from_input
         self.conv_first = _conv(channels, width)
         self.RRDB_trunk = nn.Sequential(*(Block(width, growth) for _ in range(blocks)))
@@ -121,10 +126,11 @@ class RRDB(nn.Module):
         return skip + self.trunk_conv(h), tapped
 
     def _enlarged(self, features: Tensor, doublings: int) -> list[Tensor]:
-        """Maps of 2, 4, ... times the LR size, each *after* its activation."""
+        """Maps of 2, 4, ... (6: 2, 6) times the LR size, *after* the activation."""
         maps = []
         for i in range(doublings):
-            features = F.interpolate(features, scale_factor=2.0, mode="nearest")
+            factor = float(self.factors[i])
+            features = F.interpolate(features, scale_factor=factor, mode="nearest")
             features = _lrelu(self.get_submodule(f"upconv{i + 1}")(features))
             maps.append(features)
         return maps
