@@ -12,12 +12,17 @@ from pathlib import Path
 import golden_numbers as golden
 import pytest
 from golden_hcflow import HCFlowNumbers, HCFlowRescaleNumbers
+from golden_learned_prior import LINFPriorNumbers, SRFlowPriorNumbers
+from golden_linf import LINFNumbers
 from golden_srflow import SRFlowNumbers
 
 ALL: tuple[golden.Numbers, ...] = (
     SRFlowNumbers(),
     HCFlowNumbers(),
     HCFlowRescaleNumbers(),
+    LINFNumbers(),
+    SRFlowPriorNumbers(),
+    LINFPriorNumbers(),
 )
 
 BY_NETWORK = {network: numbers for numbers in ALL for network in numbers.cases}
@@ -67,7 +72,8 @@ def test_a_wrong_network_is_noticed(network: str) -> None:
 
 
 def test_small_files_are_small() -> None:
-    sizes = [path.stat().st_size for path in golden.GOLDEN.iterdir()]
+    paths = [golden.GOLDEN / f"{network}.npz" for network in IN_REPOSITORY]
+    sizes = [path.stat().st_size for path in paths]
     assert sum(sizes) < LARGEST_FOLDER
 
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
+from napari_flowsr.core.latents import Latents
 from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
     from napari_flowsr.core.condition import Condition
     from napari_flowsr.core.flow import ConditionalFlow
-    from napari_flowsr.core.latents import Latents, LatentSpec, Window
+    from napari_flowsr.core.latents import LatentSpec, Window
     from napari_flowsr.core.noise import NoiseField
 
 __all__ = ["GaussianPrior", "LatentModule", "LatentPrior", "LearnedPrior"]

@@ -127,8 +127,10 @@ _PUBLISHED = (
         "linf",
         "learned prior of LINF-LP",
         # With a UNet, or with the EDSR-like generator.
-        lambda keys: _prefix("input_proj.")(keys)
-        and (_prefix("outc.")(keys) or _prefix("last_conv.")(keys)),
+        lambda keys: (
+            _prefix("input_proj.")(keys)
+            and (_prefix("outc.")(keys) or _prefix("last_conv.")(keys))
+        ),
         "none stated",
     ),
     Published(

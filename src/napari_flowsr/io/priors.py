@@ -11,20 +11,18 @@ import difflib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter
 from safetensors.torch import save
 
+from napari_flowsr.core.prior import LatentModule
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io import foreign
 from napari_flowsr.io.atomic import atomic_path
 from napari_flowsr.io.checkpoint import file_sha256, load_weights
 from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
 from napari_flowsr.models.learned_prior_published import infer_config, remap
-
-if TYPE_CHECKING:
-    from napari_flowsr.core.prior import LatentModule
 
 __all__ = ["Prior", "find_prior", "import_prior", "prior_folder", "prior_names"]
 __all__ += ["read_prior"]

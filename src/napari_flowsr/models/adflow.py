@@ -9,13 +9,13 @@ References
 ----------
 Normalizing Flow as a Flexible Fidelity Objective for Photo-Realistic Super-resolution
 (AdFlow; Lugmayr et al., 2021), arXiv:2111.03649, eqs. (5) and (6), section 3.4; for
-what it leaves open, SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, and its supplement.
+what it leaves open, SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, and supplement.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -79,8 +79,6 @@ class AdFlowConfig:
     def __post_init__(self) -> None:
         if self.scale not in _LEVELS:
             raise OptionError(f"AdFlow scale is {self.scale}; it can be 2, 4, 6 or 8.")
-        if not self.squeezes:
-            object.__setattr__(self, "squeezes", (2,) * _LEVELS[self.scale])
         if any(factor not in (2, 3) for factor in self.squeezes):
             raise OptionError(
                 f"AdFlow squeezes are {self.squeezes}; each factor is 2 or 3."
@@ -102,9 +100,14 @@ class AdFlowConfig:
             )
 
     @property
+    def layout(self) -> tuple[int, ...]:
+        """Factor of each level's squeeze."""
+        return self.squeezes or (2,) * _LEVELS[self.scale]
+
+    @property
     def cell(self) -> int:
         """HR pixels along the side of a cell of the coarsest level."""
-        return math.prod(self.squeezes)
+        return math.prod(self.layout)
 
 
 def _pyramid(config: AdFlowConfig) -> Pyramid:
@@ -119,7 +122,7 @@ def _pyramid(config: AdFlowConfig) -> Pyramid:
     )
     return Pyramid(
         config.channels,
-        config.squeezes,
+        config.layout,
         partial(transition_step, rotation=True),
         step,
         transitions=config.transition_steps,
@@ -161,7 +164,7 @@ class AdFlow(ConditionalFlow):
         embedding = torch.cat([tapped[block - 1] for block in self.config.taps], 1)
         maps = []
         cell = 1
-        for factor in self.config.squeezes:
+        for factor in self.config.layout:
             cell *= factor
             size = [side * self.config.scale // cell for side in lr.shape[-2:]]
             maps.append(
@@ -206,14 +209,14 @@ class AdFlow(ConditionalFlow):
 
 def example_configs() -> tuple[AdFlowConfig, ...]:
     """Tiny configurations of odd sizes, for the contract suite."""
-    tiny = {"width": 4, "growth": 2, "steps": 1, "hidden": 4}
+    # More hidden channels than elsewhere: with few, all of a net may be dead.
+    tiny = AdFlowConfig(
+        channels=1, width=4, growth=2, taps=(1,), steps=1, transition_steps=1, hidden=8
+    )
     return (
-        AdFlowConfig(scale=4, taps=(1, 2), transition_steps=1, **tiny),
-        AdFlowConfig(scale=6, channels=1, taps=(1,), base="laplace", **tiny),
-        AdFlowConfig(scale=8, channels=1, taps=(2,), transition_steps=0, **tiny),
-        AdFlowConfig(
-            scale=6, channels=1, squeezes=(2, 3), taps=(1,), base="laplace", **tiny
-        ),
+        replace(tiny, channels=3, taps=(1, 2)),
+        replace(tiny, scale=6, squeezes=(2, 3), transition_steps=2, base="laplace"),
+        replace(tiny, scale=8, taps=(2,), transition_steps=0),
     )
 
 

@@ -133,7 +133,7 @@ class ScaledL1Flow(L1Flow):
         return h[1] + math.log(self.config.b)
 
 
-def FLOW(config: L1Config) -> L1Flow:  # noqa: N802 - the registry's name for it
+def FLOW(config: L1Config) -> L1Flow:
     """The flow of a configuration."""
     return ScaledL1Flow(config) if config.scaled else L1Flow(config)
 

@@ -123,7 +123,9 @@ class _Up(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = self.up(x)
-        rows, columns = (a - b for a, b in zip(skip.shape[-2:], x.shape[-2:], strict=True))
+        rows, columns = (
+            a - b for a, b in zip(skip.shape[-2:], x.shape[-2:], strict=True)
+        )
         top, left = rows // 2, columns // 2
         x = F.pad(x, (left, columns - left, top, rows - top))
         out: Tensor = self.conv(torch.cat((skip, x), 1))
@@ -280,9 +282,7 @@ class PatchPrior(LatentModule):
         self.generator: nn.Module = (
             UNet(config.dim, values, config.dim, config.depth, bilinear=config.bilinear)
             if config.generator == "unet"
-            else LatentEDSR(
-                config.dim, values, config.blocks, has_tail=config.has_tail
-            )
+            else LatentEDSR(config.dim, values, config.blocks, has_tail=config.has_tail)
         )
 
     def initial(

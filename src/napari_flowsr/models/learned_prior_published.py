@@ -81,16 +81,18 @@ def infer_config(state: Mapping[str, Tensor]) -> LearnedPriorConfig:
         ) from error
 
 
-def remap(
-    state: Mapping[str, Tensor], config: LearnedPriorConfig
-) -> dict[str, Tensor]:
+def remap(state: Mapping[str, Tensor], config: LearnedPriorConfig) -> dict[str, Tensor]:
     """Published names to ours."""
     out: dict[str, Tensor] = {}
     for key, tensor in state.items():
         match = _LEVEL.fullmatch(key)
         if config.kind == "pyramid" and match is not None:
             part, level, rest = match.groups()
-            own = f"input_proj.{level}" if part == "input_proj" else f"unet.{level}.{part}"
+            own = (
+                f"input_proj.{level}"
+                if part == "input_proj"
+                else f"unet.{level}.{part}"
+            )
             out[f"{own}.{rest}"] = tensor
         elif config.kind == "patch" and key.startswith((*_UNET, *_EDSR)):
             out[f"generator.{key}"] = tensor

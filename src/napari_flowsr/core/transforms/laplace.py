@@ -36,7 +36,8 @@ def _newton(t: Tensor, a: Tensor) -> Tensor:
     """One step to the root of ``ln Phi(-t) = -a - ln 2``; ``t`` is a constant."""
     log_tail = torch.special.log_ndtr(-t)
     hazard = torch.exp(-0.5 * t.square() - _HALF_LOG_2PI - log_tail)
-    return t + (log_tail + a + _LN2) / hazard
+    out: Tensor = t + (log_tail + a + _LN2) / hazard
+    return out
 
 
 def _normal_of_laplace(a: Tensor) -> Tensor:
@@ -55,9 +56,9 @@ class LaplaceToNormal(Transform):
     r"""Standard Laplace values to standard normal ones, each by itself.
 
     :math:`e = \Phi^{-1}(F(v))` with :math:`F` the distribution function of
-    :math:`p(v) = e^{-|v|} / 2` and :math:`\Phi` that of the normal distribution, so that
-    :math:`\log N(e) + \log |de / dv| = -|v| - \ln 2`: a flow with a Laplace base, in
-    the terms of one with white latents.
+    :math:`p(v) = e^{-|v|} / 2` and :math:`\Phi` that of the normal distribution, so
+    that :math:`\log N(e) + \log |de / dv| = -|v| - \ln 2`: a flow with a Laplace
+    base, in the terms of one with white latents.
 
     Both directions work with logarithms of tail probabilities: a float32 probability
     would be 1 beyond 5.3 standard deviations, and 0 beyond 13 on the other side.
