@@ -286,7 +286,6 @@ def test_assumptions_of_another_family_are_refused(tmp_path: Path) -> None:
 
 
 KINDS = {
-    "LINF": ("imnet.last._weight", "cannot run yet"),
     "learned prior of SRFlow-LP": (
         "input_proj0.conv1.weight",
         "give this one as prior=",

@@ -68,7 +68,7 @@ def infer_config(
     if features != 2 * inferred["width"] or first not in state:
         raise refuse(f"has levels conditioned on {features} channels")
     inferred["hidden"] = state[first].shape[0]
-    assumed = {"quant": _quant(assume, inferred["scale"])}
+    assumed: dict[str, Any] = {"quant": _quant(assume, inferred["scale"])}
     return HCFlowConfig(**inferred, **assumed), inferred, assumed
 
 

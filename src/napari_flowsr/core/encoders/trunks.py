@@ -68,7 +68,8 @@ class TwoTrunks(nn.Module):
         """
         size = (int(y.shape[-2]), int(y.shape[-1]))
         parts = [y, *(F.interpolate(c, size=size, mode="nearest") for c in coarser)]
-        weights = self.conv_first.weight.split([p.shape[1] for p in parts], 1)
+        channels = [part.shape[1] for part in parts]
+        weights = torch.split(self.conv_first.weight, channels, 1)
         first = F.conv2d(y, weights[0], self.conv_first.bias, padding=1)
         for part, weight in zip(parts[1:], weights[1:], strict=True):
             first = first + F.conv2d(part, weight, padding=1)

@@ -58,7 +58,7 @@ class HaarSqueeze(Transform):
         return bank.double().view(-1, 4, 4) / 4
 
     def _logdet(self, x: Tensor, pixels: int) -> Tensor:
-        total = pixels * torch.linalg.slogdet(self._matrices()).logabsdet.sum()
+        total: Tensor = pixels * torch.linalg.slogdet(self._matrices()).logabsdet.sum()
         dtype = torch.promote_types(x.dtype, torch.float32)
         return total.to(x.device, dtype).expand(x.shape[0])
 
