@@ -58,7 +58,7 @@ def _shift_mask(height: int, width: int, size: int, like: Tensor) -> Tensor:
     region = 3 * regions[0][:, None] + regions[1]
     own = _windows(region[None, :, :, None], size)[0, ..., 0]
     apart = own[:, :, None] != own[:, None, :]
-    return (apart.to(like) * _MASKED)[:, None]
+    return (apart.to(like.device, like.dtype) * _MASKED)[:, None]
 
 
 class _Attention(nn.Module):
@@ -112,15 +112,13 @@ class _Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = _MLP(width, int(width * mlp_ratio))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, H, W, C)``."""
-        height, width = int(x.shape[1]), int(x.shape[2])
-        y, mask = self.norm1(x), None
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """``(B, H, W, C)``, and the mask of shifted windows."""
+        y = self.norm1(x)
         if self.shift:
             y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
-            mask = _shift_mask(height, width, self.size, x)
-        y = self.attn(_windows(y, self.size), mask)
-        y = _joined(y, self.size, height, width)
+        y = self.attn(_windows(y, self.size), mask if self.shift else None)
+        y = _joined(y, self.size, int(x.shape[1]), int(x.shape[2]))
         if self.shift:
             y = torch.roll(y, (self.shift, self.shift), (1, 2))
         x = x + y
@@ -135,16 +133,15 @@ class _ResidualGroup(nn.Module):
         self, width: int, depth: int, heads: int, size: int, mlp_ratio: float
     ) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(
-            *(
-                _Block(width, heads, size, mlp_ratio, shifted=i % 2 == 1)
-                for i in range(depth)
-            )
+        self.blocks = nn.ModuleList(
+            _Block(width, heads, size, mlp_ratio, shifted=i % 2 == 1)
+            for i in range(depth)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.blocks(x)
-        return out
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
 
 
 class _Layer(nn.Module):
@@ -157,8 +154,8 @@ class _Layer(nn.Module):
         self.residual_group = _ResidualGroup(width, depth, heads, size, mlp_ratio)
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.residual_group(x).permute(0, 3, 1, 2)
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        y = self.residual_group(x, mask).permute(0, 3, 1, 2)
         out: Tensor = x + self.conv(y).permute(0, 2, 3, 1)
         return out
 
@@ -195,13 +192,12 @@ class SwinIR(nn.Module):
         mlp_ratio: float = 2.0,
     ) -> None:
         super().__init__()
+        self.window = window
         self.conv_first = nn.Conv2d(channels, embed, 3, padding=1)
         self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(embed)})
-        self.layers = nn.Sequential(
-            *(
-                _Layer(embed, depth, count, window, mlp_ratio)
-                for depth, count in zip(depths, heads, strict=True)
-            )
+        self.layers = nn.ModuleList(
+            _Layer(embed, depth, count, window, mlp_ratio)
+            for depth, count in zip(depths, heads, strict=True)
         )
         self.norm = nn.LayerNorm(embed)
         self.conv_after_body = nn.Conv2d(embed, embed, 3, padding=1)
@@ -215,6 +211,9 @@ class SwinIR(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first = self.conv_first(x)
         y = self.patch_embed["norm"](first.permute(0, 2, 3, 1))
-        y = self.norm(self.layers(y)).permute(0, 3, 1, 2)
+        mask = _shift_mask(int(y.shape[1]), int(y.shape[2]), self.window, y)
+        for layer in self.layers:
+            y = layer(y, mask)
+        y = self.norm(y).permute(0, 3, 1, 2)
         out: Tensor = self.conv_before_upsample(self.conv_after_body(y) + first)
         return out
