@@ -10,7 +10,7 @@ import numpy.typing as npt
 from napari_flowsr.inference.axes import parse_axes
 from napari_flowsr.inference.posterior import Posterior
 from napari_flowsr.inference.posterior import posterior as _bind
-from napari_flowsr.io.library import list_models, load_model
+from napari_flowsr.io.collection import list_models, load_model
 from napari_flowsr.io.provenance import provenance_script
 from napari_flowsr.models.card import Model
 

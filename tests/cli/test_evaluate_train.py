@@ -7,8 +7,8 @@ import pytest
 from matplotlib.image import imread
 from skimage import data
 
+from napari_flowsr.io.collection import load_model
 from napari_flowsr.io.images import write_image
-from napari_flowsr.io.library import load_model
 
 pytestmark = pytest.mark.usefixtures("home")
 

@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 
 from napari_flowsr.inference.events import Result
 from napari_flowsr.io.checkpoint import save_model
-from napari_flowsr.io.library import load_model
+from napari_flowsr.io.collection import load_model
 from napari_flowsr.io.provenance import NAMESPACE, image_hash, provenance_script
 from napari_flowsr.widgets._geometry import resolve_roi
 from napari_flowsr.widgets._layers import (

@@ -93,7 +93,7 @@ class Job:
 
     def load(self) -> Model:
         """Load the model."""
-        from napari_flowsr.io.library import load_model
+        from napari_flowsr.io.collection import load_model
 
         return load_model(self.model, device=self.device)
 

@@ -80,7 +80,7 @@ def demo(
 
 def _compute(n: int, seed: int, device: str) -> Made:
     from napari_flowsr.inference.posterior import posterior
-    from napari_flowsr.io.library import load_model
+    from napari_flowsr.io.collection import load_model
 
     with progress_bar() as bar:
         task = bar.add_task("Loading", total=None)

@@ -71,7 +71,7 @@ def evaluate(
     - `napari-flowsr evaluate micro-2x my-images -n 8`
     - `napari-flowsr evaluate micro-2x 'val/*.tif' --json --figure figures.png`
     """
-    from napari_flowsr.io.library import load_model
+    from napari_flowsr.io.collection import load_model
     from napari_flowsr.metrics.evaluate import evaluate as measure
 
     model, paths = _model_and_images(model, paths)
@@ -111,7 +111,7 @@ def evaluate(
 
 def _model_and_images(model: str | None, words: list[str]) -> tuple[str, list[str]]:
     """Model out of the option or the first word, and the rest."""
-    from napari_flowsr.io.library import list_models
+    from napari_flowsr.io.collection import list_models
 
     if model is None:
         first = words[0]

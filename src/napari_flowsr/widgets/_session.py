@@ -114,7 +114,7 @@ class Session:
         check_image_layer(self.image)
 
     def _check_model(self) -> None:
-        from napari_flowsr.io.library import find_model
+        from napari_flowsr.io.collection import find_model
 
         if isinstance(self.model, str | Path):
             find_model(self.model)

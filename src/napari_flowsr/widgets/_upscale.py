@@ -83,7 +83,7 @@ class Request:
     def events(self) -> Iterator[Any]:
         """Compute, in the worker thread; yields progress, `Preview` and `Ready`."""
         from napari_flowsr.inference.posterior import posterior
-        from napari_flowsr.io.library import load_model
+        from napari_flowsr.io.collection import load_model
 
         model = self.model
         if not isinstance(model, Model):

@@ -52,7 +52,7 @@ class ModelChoice(QWidget):
 
     def refresh(self) -> None:
         """Read the list of models anew."""
-        from napari_flowsr.io.library import list_models
+        from napari_flowsr.io.collection import list_models
 
         kept = self.value
         self._cards = {card.name: card for card in list_models()}
