@@ -138,7 +138,7 @@ class Session:
             )
 
     def _check_seed(self) -> None:
-        _whole("The seed", self.seed, None)
+        _whole("The seed", self.seed, 0)
 
     def _check_scale(self) -> None:
         if self.scale is None:
