@@ -161,3 +161,10 @@ def test_floats_that_a_model_cannot_take_as_they_are() -> None:
         surveyed(255 * image, normalisation=kind)
     image[5, 5] = 30  # one bright pixel is none of the image's own range
     assert surveyed(image, normalisation=kind).range(0, 0).high == 1.0
+
+
+def test_a_mark_for_missing_values_is_no_brightness() -> None:
+    image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    image[3, 4] = np.finfo(np.float32).max
+    with pytest.raises(ImageError, match=r"missing values.* nan='fill'"):
+        surveyed(image)

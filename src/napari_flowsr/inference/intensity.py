@@ -30,6 +30,8 @@ Array = npt.NDArray[Any]
 EXACT_PIXELS = 1 << 24
 # Floats for a model that takes them as they are may exceed 0 .. 1 by this much.
 _FAR = 0.5
+# Pixels that are farther away, in ranges, are no brightness, and overflow single floats.
+_FARTHEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -264,4 +266,12 @@ def _range(
     values = np.concatenate([t.sampled() for t in group])
     low, high = (float(v) for v in np.percentile(values, (wanted.low, wanted.high)))
     # Nearly all pixels may have one value, as in a sparse image: then the extremes.
-    return Range(low, high) if high > low else Range(lowest, highest)
+    if not high > low:
+        return Range(lowest, highest)
+    if highest - lowest > _FARTHEST * (high - low):
+        raise ImageError(
+            f"Nearly all pixels are from {low:g} to {high:g}, but the extremes are "
+            f"{lowest:g} and {highest:g}, which looks like a mark for missing values. "
+            "Set those pixels to NaN and pass nan='fill'."
+        )
+    return Range(low, high)
