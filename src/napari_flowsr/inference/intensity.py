@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 EXACT_PIXELS = 1 << 24
 # Floats for a model that takes them as they are may exceed 0 .. 1 by this much.
 _FAR = 0.5
-# Pixels that are farther away, in ranges, are no brightness, and overflow single floats.
+# Pixels farther away, in ranges, are no brightness, and overflow single floats.
 _FARTHEST = 1e30
 
 
