@@ -18,6 +18,7 @@ from napari_flowsr.data.patches import PatchSampler
 from napari_flowsr.data.source import find_files, groups_from_manifest, load_planes
 from napari_flowsr.errors import TrainingError
 from napari_flowsr.io.checkpoint import save_model
+from napari_flowsr.io.images import read_image
 from napari_flowsr.models.card import Degradation, ModelCard, Normalisation
 from napari_flowsr.training.events import (
     Checkpoint,
@@ -124,13 +125,16 @@ def train(
     planes = load_planes(
         find_files(source),
         channels,
+        read=read_image,
         low=low,
         high=high,
         groups=groups,
         min_side=sampler_side,
     )
     held_out = (
-        load_planes(find_files(validation), channels, low=low, high=high)
+        load_planes(
+            find_files(validation), channels, read=read_image, low=low, high=high
+        )
         if validation
         else []
     )
