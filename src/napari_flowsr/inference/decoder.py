@@ -144,7 +144,7 @@ class UnitDecoder:
         self.unit = unit
         self.grids: dict[int, RedrawGrid] = {}
         self.lr = setup.workload.normalised(unit)
-        shown, self.excess = split_excess(self.lr, setup.scale, setup.plan.align)
+        shown, self.excess = split_excess(self.lr, setup.scale)
         padded = pad_plane(shown, setup.plan.size)
         self._input = setup.workload.network_input(padded)
         self.limit = explosion_limit(shown)
