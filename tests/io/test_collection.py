@@ -92,6 +92,15 @@ def test_removing_what_is_not_there(shelf: Path) -> None:
 def test_unknown_names_suggest_close_ones(shelf: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="Did you mean 'micro-2x'"):
         collection.load_model("mirco2x")
+    with pytest.raises(ModelNotFoundError, match="Did you mean 'micro-2x'"):
+        collection.load_model("2X")
+    with pytest.raises(ModelNotFoundError, match="Did you mean 'micro-2x'"):
+        collection.load_model("micro_2x.safetensors")
+    _saved(collection.user_folder() / "Nuclei.safetensors", "nuclei")
+    with pytest.raises(ModelNotFoundError, match="Did you mean 'Nuclei'"):
+        collection.load_model("nuclei")
+    with pytest.raises(ModelNotFoundError, match="is a folder, not a model"):
+        collection.load_model(shelf)
     with pytest.raises(ModelNotFoundError, match="Known are micro-2x"):
         collection.load_model("zzz")
     with pytest.raises(ModelNotFoundError, match=r"no model file .*gone\.pth"):
