@@ -156,6 +156,15 @@ def test_broken_files_are_named(tmp_path: Path, name: str, length: int) -> None:
         load_planes([path], 1, read=read_image)
 
 
+def test_a_damaged_description_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    data = RNG.integers(0, 255, (2, 20, 20)).astype(np.uint8)
+    tifffile.imwrite(path, data, ome=True, metadata={"axes": "CYX"})
+    path.write_bytes(path.read_bytes().replace(b"<Pixels ", b"<<ixels "))
+    with pytest.raises(ImageError, match=r"a\.ome\.tif"):
+        load_planes([path], 1, read=read_image)
+
+
 def test_small_and_flat_planes_are_left_out_of_training(tmp_path: Path) -> None:
     data = RNG.integers(0, 255, (3, 40, 40)).astype(np.uint8)
     np.save(tmp_path / "a.npy", data)
