@@ -85,6 +85,25 @@ def test_a_format_that_lacks_its_package_is_refused(cli, picture, monkeypatch):
         (["models", "inspect", "TINY"], "Did you mean 'tiny-2x'?"),
         (["models", "inspect", "tiny-2x.pth"], "Did you mean 'tiny-2x'"),
         (["upscale", "{tmp}/raw", *TINY], "is a folder, not an image"),
+        (
+            [
+                "train",
+                "{tmp}/raw",
+                "-o",
+                "{tmp}/m.safetensors",
+                "--config",
+                "{picture}",
+            ],
+            "no text; expected a TOML file",
+        ),
+        (
+            ["train", "{tmp}/raw", "-o", "{tmp}/m.safetensors", "--config", "{tmp}/no"],
+            "no readable TOML file",
+        ),
+        (
+            ["train", "{tmp}/raw", "-o", "{tmp}/m.safetensors", "--set", "model=3"],
+            "expected fields of the network",
+        ),
         (["models", "export", "tiny-2x", "{tmp}/file/x.safetensors"], "another folder"),
     ],
 )
