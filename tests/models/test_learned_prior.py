@@ -18,7 +18,7 @@ from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.core.prior import LatentModule, LearnedPrior
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io.checkpoint import read_model, save_model
-from napari_flowsr.io.library import load_model
+from napari_flowsr.io.collection import load_model
 from napari_flowsr.io.priors import (
     find_prior,
     import_prior,

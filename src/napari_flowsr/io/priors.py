@@ -89,7 +89,7 @@ def read_prior(path: str | Path) -> Prior:
 
 def prior_folder() -> Path:
     """Folder of imported priors, beside that of the imported models."""
-    from napari_flowsr.io.library import user_folder
+    from napari_flowsr.io.collection import user_folder
 
     return user_folder().parent / "priors"
 
