@@ -290,7 +290,6 @@ KINDS = {
         "input_proj0.conv1.weight",
         "give this one as prior=",
     ),
-    "RRDB encoder of SRFlow": ("RRDB_trunk.0.RDB1.conv1.weight", "without a flow"),
 }
 
 

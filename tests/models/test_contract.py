@@ -20,6 +20,7 @@ from napari_flowsr.models._registry import (
     config_dict,
     example_configs,
     families,
+    family_module,
 )
 from napari_flowsr.models.card import ModelCard
 
@@ -27,6 +28,13 @@ EXAMPLES = [
     pytest.param((family, config), id=f"{family}-{number}")
     for family in families()
     for number, config in enumerate(example_configs(family))
+]
+
+# Deterministic networks make the promises about places and files, not those of flows.
+FLOWS = [
+    example
+    for example in EXAMPLES
+    if not getattr(family_module(example.values[0][0]).FLOW, "deterministic", False)
 ]
 
 
@@ -55,6 +63,10 @@ def flow(request: pytest.FixtureRequest) -> ConditionalFlow:
 
 
 over_examples = pytest.mark.parametrize("flow", EXAMPLES, indirect=True)
+over_flows = pytest.mark.parametrize("flow", FLOWS, indirect=True)
+over_deterministic = pytest.mark.parametrize(
+    "flow", [example for example in EXAMPLES if example not in FLOWS], indirect=True
+)
 
 
 def lr_image(flow: ConditionalFlow, h: int, w: int, batch: int = 1) -> Tensor:
@@ -79,7 +91,7 @@ def largest(a: Tensor, b: Tensor) -> float:
 # --- invertible -----------------------------------------------------------------
 
 
-@over_examples
+@over_flows
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 2e-4)], ids=str
 )
@@ -109,6 +121,8 @@ def test_any_size_that_fits(flow: ConditionalFlow, size: tuple[int, int]) -> Non
     scale = round(flow.scales[0])
     m = flow.multiple_of
     assert hr.shape == (2, flow.channels, size[0] * m * scale, size[1] * m * scale)
+    if flow.deterministic:
+        return
     spec = flow.latent_spec(cond.lr_size)
     in_lr = cond.lr[0].numel() if flow.encodes_lr else 0
     assert spec.dimensions + in_lr == hr[0].numel()
@@ -119,7 +133,7 @@ def test_any_size_that_fits(flow: ConditionalFlow, size: tuple[int, int]) -> Non
 # --- likelihood -----------------------------------------------------------------
 
 
-@over_examples
+@over_flows
 def test_logdet_is_that_of_the_jacobian(flow: ConditionalFlow) -> None:
     flow = flow.double()
     m = flow.multiple_of
@@ -145,7 +159,7 @@ def test_logdet_is_that_of_the_jacobian(flow: ConditionalFlow) -> None:
     )
 
 
-@over_examples
+@over_flows
 @torch.no_grad()
 def test_log_prob_is_latent_density_plus_logdet(flow: ConditionalFlow) -> None:
     flow = flow.double()
@@ -160,7 +174,7 @@ def test_log_prob_is_latent_density_plus_logdet(flow: ConditionalFlow) -> None:
     assert torch.allclose(got, normal + encoded.logdet, rtol=1e-10)
 
 
-@over_examples
+@over_flows
 def test_gradient_reaches_every_parameter(flow: ConditionalFlow) -> None:
     flow = flow.double()
     lr = lr_image(flow, 2, 2)
@@ -198,6 +212,8 @@ def test_a_batch_is_its_images(flow: ConditionalFlow) -> None:
         own = latents.map(lambda t, i=i: t[i : i + 1])
         hr = flow.decode(own, alone)
         assert largest(hr, together[i : i + 1]) < 1e-10
+        if flow.deterministic:
+            continue
         difference = flow.log_prob(together, cond)[i] - flow.log_prob(hr, alone)[0]
         assert abs(float(difference)) < 1e-8
 
@@ -214,7 +230,7 @@ def test_one_condition_serves_many_samples(flow: ConditionalFlow) -> None:
         assert largest(flow.decode(own, cond), together[i : i + 1]) < 1e-10
 
 
-@over_examples
+@over_flows
 @torch.no_grad()
 def test_seeds_and_temperature(flow: ConditionalFlow) -> None:
     flow = flow.double()
@@ -228,6 +244,24 @@ def test_seeds_and_temperature(flow: ConditionalFlow) -> None:
     assert torch.equal(flow.sample(cond, 1, temperature=0.0), mode)
     as_map = flow.sample(cond, 3, seed=5, temperature=torch.ones(cond.lr_size))
     assert largest(first, as_map) < 1e-12
+
+
+@over_deterministic
+def test_a_deterministic_network_is_one_prediction(flow: ConditionalFlow) -> None:
+    flow = flow.double()
+    lr = lr_image(flow, 3, 2)
+    cond = flow.condition(lr)
+    prediction = flow.predict(lr)
+    prediction.square().mean().backward()
+    assert all(bool(p.grad.any()) for p in flow.parameters() if p.grad is not None)
+    assert not [p for p in flow.parameters() if p.grad is None]
+    assert flow.latent_spec(cond.lr_size).dimensions == 0
+    for seed, temperature in ((0, 0.0), (7, 1.0)):
+        hr = flow.sample(cond, 3, seed=seed, temperature=temperature)
+        assert torch.equal(hr, prediction.expand(3, -1, -1, -1))
+    for refused in (flow.encode, flow.log_prob):
+        with pytest.raises(OptionError, match="deterministic"):
+            refused(prediction, cond)
 
 
 # --- places ---------------------------------------------------------------------
@@ -252,6 +286,8 @@ def test_edits_are_local(flow: ConditionalFlow) -> None:
     for i in range(len(latents.levels)):
         edited = [level.clone() for level in latents.levels]
         edited[i][..., 0] += 1.0
+        if flow.deterministic:
+            continue
         change = (flow.decode(Latents(tuple(edited), latents.spec), cond) - hr).abs()
         assert float(change[..., :scale].max()) > 1e-6
         assert float(change[..., allowed:].max()) < 1e-12
@@ -346,7 +382,7 @@ def test_facts_are_stated(flow: ConditionalFlow) -> None:
     own = {id(p) for p in flow.parameters()}
     encoder = flow.encoder_parameters()
     assert {id(p) for p in encoder} <= own
-    assert len(encoder) < len(own)
+    assert len(encoder) == len(own) if flow.deterministic else len(encoder) < len(own)
 
 
 @over_examples
@@ -355,8 +391,9 @@ def test_wrong_sizes_are_refused(flow: ConditionalFlow) -> None:
     cond = flow.condition(lr)
     with pytest.raises(SizeError, match="needs"):
         flow.condition(lr[:, :0])
-    with pytest.raises(SizeError, match="needs"):
-        flow.encode(torch.zeros(1, flow.channels, 3, 50), cond)
+    if not flow.deterministic:
+        with pytest.raises(SizeError, match="needs"):
+            flow.encode(torch.zeros(1, flow.channels, 3, 50), cond)
     with pytest.raises(SizeError, match="finest first"):
         flow.make_latents([torch.zeros(1, 1, 1, 1)], cond)
     with pytest.raises(SizeError, match="Loop over the batch"):

@@ -87,6 +87,9 @@ class ConditionalFlow(nn.Module, ABC):
     """Least and largest scale of a network that takes any real one between."""
     needs_whole: bool = False
     """Whether the network takes no crops: a value may depend on any LR pixel."""
+    deterministic: ClassVar[bool] = False
+    """Whether there is one prediction and no flow: no latents, no density, and samples
+    that are all the same."""
     encodes_lr: bool = False
     """Whether `encode` finds the LR image itself, which is then part of the latent
     (HCFlow): an HR image has more values than its latents, by those of the LR image."""

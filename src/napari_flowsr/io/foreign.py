@@ -47,12 +47,14 @@ class Published:
     """A kind of published file, and how its tensors give it away."""
 
     kind: str
-    """``model``, ``prior`` or ``encoder``."""
+    """``model`` or ``prior``."""
     family: str
     label: str
     matches: Callable[[list[str]], bool]
     licence: str = "unknown"
     temperature: float = 1.0
+    remark: str = ""
+    """Further sentences of the card's description."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ _PUBLISHED = (
         "linf",
         "LINF",
         _pattern(r"imnet\.last\._weight$"),
-        "none stated",
+        "not stated",
         # The published evaluation at 2x to 4x.
         temperature=0.5,
     ),
@@ -131,14 +133,20 @@ _PUBLISHED = (
             _prefix("input_proj.")(keys)
             and (_prefix("outc.")(keys) or _prefix("last_conv.")(keys))
         ),
-        "none stated",
+        "not stated",
     ),
     Published(
-        "encoder",
-        "srflow",
+        "model",
+        "rrdb",
         "RRDB encoder of SRFlow",
         _prefix("RRDB_trunk.0.RDB1.conv1."),
         _SRFLOW_LICENCE,
+        temperature=0.0,
+        remark=(
+            " It has no flow: every sample is the same prediction, and there is no "
+            "uncertainty. Networks of ESRGAN have tensors of the same names but are "
+            "another function; they give wrong images here."
+        ),
     ),
 )
 
@@ -259,12 +267,6 @@ def _refusal(path: Path, known: Published | None) -> CheckpointError:
             f"{path.name} is a {known.label}, which works only together with its "
             "model: load the model's file and give this one as prior=."
         )
-    if known.kind == "encoder":
-        return CheckpointError(
-            f"{path.name} is an {known.label} alone, without a flow; it upscales "
-            "nothing by itself. Load the SRFlow file, which holds its encoder, or use "
-            "this one as the starting point of a training."
-        )
     return CheckpointError(
         f"{path.name} is a model of the {known.label} family, which this version of "
         "napari-flowsr recognises but cannot run yet; it runs "
@@ -285,7 +287,7 @@ def describe_unrunnable(path: str | Path) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        ``label``, ``kind`` (``model``, ``prior`` or ``encoder``), ``family``,
+        ``label``, ``kind`` (``model`` or ``prior``), ``family``,
         ``licence``, ``tensors``, ``parameters`` and ``remark``; None for a file that
         can be loaded.
 
@@ -371,7 +373,7 @@ def read_official(
         channels=config.channels,
         domain="photographs (RGB)",
         licence=known.licence,
-        description=f"{known.label} {in_words}, read from {path.name}.",
+        description=f"{known.label} {in_words}, read from {path.name}.{known.remark}",
         not_for="measurements: the detail is inferred, not observed.",
         temperature=_temperature(known, module, config),
         inferred=inferred,

@@ -34,6 +34,7 @@ _MODULES = {
     "hcflow-rescale": "napari_flowsr.models.hcflow_rescale",
     "l1": "napari_flowsr.models.l1",
     "linf": "napari_flowsr.models.linf",
+    "rrdb": "napari_flowsr.models.rrdb",
     "srflow": "napari_flowsr.models.srflow",
 }
 # Translators of published weights.
@@ -41,6 +42,7 @@ _PUBLISHED = {
     "hcflow": "napari_flowsr.models.hcflow_published",
     "hcflow-rescale": "napari_flowsr.models.hcflow_rescale_published",
     "linf": "napari_flowsr.models.linf_published",
+    "rrdb": "napari_flowsr.models.rrdb_published",
     "srflow": "napari_flowsr.models.srflow_published",
 }
 
