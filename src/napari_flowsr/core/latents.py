@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,10 +31,15 @@ class Latents:
         ``(B, C, H, W)`` per level, finest first.
     spec : LatentSpec
         The sizes that they were checked against.
+    lr : Tensor, optional
+        ``(B, C, h, w)``: the LR image that they belong to, where the flow itself
+        assigned it to an HR image (`ConditionalFlow.encodes_lr`) and so it is not the
+        given one.
     """
 
     levels: tuple[Tensor, ...]
     spec: LatentSpec
+    lr: Tensor | None = None
 
     def __post_init__(self) -> None:
         given = tuple(tuple(t.shape[1:]) for t in self.levels)
@@ -52,11 +57,12 @@ class Latents:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Latents:
         """Apply ``function`` to each level."""
-        return Latents(tuple(function(t) for t in self.levels), self.spec)
+        return replace(self, levels=tuple(function(t) for t in self.levels))
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Latents:
         """Move, and cast, each level."""
-        return self.map(lambda t: t.to(device=device, dtype=dtype))
+        lr = None if self.lr is None else self.lr.to(device=device, dtype=dtype)
+        return replace(self.map(lambda t: t.to(device=device, dtype=dtype)), lr=lr)
 
     def tempered(self, tau: float | Tensor) -> Latents:
         """Multiply by the standard deviation ``tau``.
@@ -72,7 +78,7 @@ class Latents:
         levels = (
             t * self.spec.on_level(tau, i).to(t) for i, t in enumerate(self.levels)
         )
-        return Latents(tuple(levels), self.spec)
+        return replace(self, levels=tuple(levels))
 
     def where(self, mask: Tensor, other: Latents) -> Latents:
         """Take ``other`` where ``mask`` is 1, mixed so that the result stays white.
@@ -90,7 +96,7 @@ class Latents:
             return torch.where(m <= 0, own, torch.where(m >= 1, new, mixed))
 
         levels = map(mix, range(len(self.levels)), self.levels, other.levels)
-        return Latents(tuple(levels), self.spec)
+        return replace(self, levels=tuple(levels))
 
     def crop(self, spec: LatentSpec) -> Latents:
         """Cut out the cells of a window's placed ``spec``, by absolute position."""
@@ -102,7 +108,11 @@ class Latents:
             return tensor[..., rows, max(0, x) : max(0, x + part.width)]
 
         levels = map(cut, self.levels, self.spec.levels, spec.levels)
-        return Latents(tuple(levels), spec)
+        lr, place = self.lr, spec.place
+        if lr is not None and place is not None:
+            w = place.window
+            lr = lr[..., w.y : w.y + w.height, w.x : w.x + w.width]
+        return Latents(tuple(levels), spec, lr)
 
     def log_prob(self) -> Tensor:
         """Log-density under the standard normal, ``(B,)``, nats."""
@@ -111,10 +121,13 @@ class Latents:
 
     def __getitem__(self, index: slice) -> Latents:
         """Slice the batch."""
-        return self.map(lambda t: t[index])
+        lr = None if self.lr is None else self.lr[index]
+        return replace(self.map(lambda t: t[index]), lr=lr)
 
     @staticmethod
     def cat(parts: Sequence[Latents]) -> Latents:
         """Concatenate along the batch."""
         levels = zip(*(p.levels for p in parts), strict=True)
-        return Latents(tuple(torch.cat(level) for level in levels), parts[0].spec)
+        images = [p.lr for p in parts if p.lr is not None]
+        lr = torch.cat(images) if len(images) == len(parts) else None
+        return Latents(tuple(torch.cat(level) for level in levels), parts[0].spec, lr)

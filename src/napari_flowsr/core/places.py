@@ -19,9 +19,22 @@ from torch.nn import functional as F
 
 from napari_flowsr.errors import SizeError
 
-__all__ = ["LatentLevel", "LatentSpec", "Place", "Window"]
+__all__ = ["LatentLevel", "LatentSpec", "Place", "Window", "hr_side", "lr_side"]
 
 Slices = tuple[slice, slice]
+
+
+def hr_side(side: int, scale: float) -> int:
+    """HR pixels that ``side`` LR pixels become: the nearest whole number."""
+    return round(side * scale)
+
+
+def lr_side(side: int, scale: float, multiple: int = 1) -> int:
+    """Most LR pixels, a multiple of ``multiple``, within ``side`` HR pixels."""
+    found = round(side / scale) + 1
+    while hr_side(found, scale) > side:
+        found -= 1
+    return found // multiple * multiple
 
 
 @dataclass(frozen=True)
@@ -173,6 +186,21 @@ class LatentSpec:
             is_last = at + size == place.whole[i]
             out.append(slice(first, count if is_last else last))
         return out[0], out[1]
+
+    def lr_under(self, axis: int) -> Tensor:
+        """LR row (or column) that a map's value is taken from, per HR row of `hr_box`.
+
+        Absolute: the LR pixel under an HR pixel or, where cells are counted in HR
+        pixels, under the centre of its cell.
+        """
+        numbers = torch.arange(self.hr_size[axis])
+        place = self.place
+        first = 0 if place is None else (place.window.y, place.window.x)[axis]
+        for level in self.levels:
+            if level.side is not None:
+                cells = (numbers + self.hr_start[axis]) // level.side
+                return self._under(level, axis)[cells - level.start[axis]] + first
+        return numbers * self.lr_size[axis] // self.hr_size[axis] + first
 
     def on_level(self, value: Tensor, index: int) -> Tensor:
         """Bring a ``(H, W)`` or ``(B, 1, H, W)`` map of the crop to a level's grid.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from napari_flowsr.core.places import hr_side, lr_side
 from napari_flowsr.data.resize import imresize
 from napari_flowsr.errors import OptionError, SizeError
 
@@ -29,7 +30,8 @@ def downscale(hr: Tensor, scale: float, name: str = "matlab-bicubic") -> Tensor:
     Parameters
     ----------
     hr : Tensor
-        Floating ``(..., H, W)``, sides divisible by an integer ``scale``.
+        Floating ``(..., H, W)``, sides that `hr_side` gives for some LR side:
+        divisible by an integer ``scale``.
     scale : float
         Factor, at least 1.
     name : str
@@ -38,21 +40,25 @@ def downscale(hr: Tensor, scale: float, name: str = "matlab-bicubic") -> Tensor:
     Returns
     -------
     Tensor
-        ``(..., H / scale, W / scale)``.
+        ``(..., h, w)``, about ``H / scale`` and ``W / scale``.
     """
     _check(name)
-    if any(round(side / scale) * scale != side for side in hr.shape[-2:]):
+    height, width = (int(side) for side in hr.shape[-2:])
+    size = lr_side(height, scale), lr_side(width, scale)
+    fitting = hr_side(size[0], scale), hr_side(size[1], scale)
+    if fitting != (height, width):
         raise SizeError(
-            f"HR image is {hr.shape[-2]} x {hr.shape[-1]}; reducing it by {scale:g} "
-            f"needs sides divisible by {scale:g}. Crop it first."
+            f"HR image is {height} x {width}; reducing it by {scale:g} needs sides "
+            f"divisible by {scale:g} (rounded to whole pixels). Crop it first, to "
+            f"{fitting[0]} x {fitting[1]}."
         )
-    return imresize(hr, size=(round(hr.shape[-2] / scale), round(hr.shape[-1] / scale)))
+    return imresize(hr, size=size)
 
 
 def upscale_bicubic(lr: Tensor, scale: float) -> Tensor:
     """Bicubic enlargement, the baseline of every comparison."""
     height, width = lr.shape[-2:]
-    return imresize(lr, size=(round(height * scale), round(width * scale)))
+    return imresize(lr, size=(hr_side(height, scale), hr_side(width, scale)))
 
 
 def margin(scale: float, name: str = "matlab-bicubic") -> int:

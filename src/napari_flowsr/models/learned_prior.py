@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +27,11 @@ from napari_flowsr.core.nets import DenseNet
 from napari_flowsr.core.prior import LatentModule
 from napari_flowsr.errors import OptionError
 
-if TYPE_CHECKING:
-    from napari_flowsr.core.condition import Condition
-    from napari_flowsr.core.flow import ConditionalFlow
-
 __all__ = ["LatentEDSR", "LearnedPriorConfig", "PatchPrior", "PyramidPrior", "UNet"]
 __all__ += ["build_prior"]
+
+_DENSE = 5
+"""Cells that a dense block of five convolutions sees on each side."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +151,9 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.smallest = 2**depth
+        # Two convolutions at each size; downwards a pooling, upwards an interpolation.
+        sizes = [2**i for i in range(depth + 1)]
+        self.reach = 2 * sum(sizes) + 5 * sum(sizes[:-1])
         share = 2 if bilinear else 1
         widths = [dim * 2**i for i in range(depth)] + [dim * 2**depth // share]
         self.inc = _DoubleConv(c_in, dim)
@@ -211,6 +213,7 @@ class LatentEDSR(nn.Module):
             layers.append(nn.Conv2d(c_in, c_in, 3, padding=1))
         self.body = nn.Sequential(*layers)
         self.last_conv = nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.reach = 2 * blocks + has_tail + 1
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.last_conv(x + self.body(x))
@@ -232,6 +235,7 @@ class PyramidPrior(LatentModule):
         self.config, self.level_channels = config, config.level_channels
         self.channels = None
         c = config
+        self.width = c.dim
         self.input_proj = nn.ModuleList(
             DenseNet(channels, c.dim, c.dim) for channels in c.level_channels
         )
@@ -239,13 +243,11 @@ class PyramidPrior(LatentModule):
             UNet(c.dim, channels, c.dim, c.depth, bilinear=c.bilinear)
             for channels in c.level_channels
         )
+        self.reach, self.grid = _DENSE + self.unet[0].reach, 2**c.depth
 
-    def initial(
-        self, flow: ConditionalFlow, cond: Condition, scale: float | None = None
-    ) -> Latents:
-        """Latents of the LR image enlarged bilinearly."""
-        hr_size = flow.spec_of(cond, scale).hr_size
-        return flow.encode(_enlarged(cond.lr, hr_size), cond).latents
+    def enlarged(self, lr: Tensor, hr_size: tuple[int, int]) -> Tensor:
+        """The LR image enlarged bilinearly."""
+        return _enlarged(lr, hr_size)
 
     @staticmethod
     def standardised(latents: Latents) -> Latents:
@@ -271,7 +273,7 @@ class PatchPrior(LatentModule):
     def __init__(self, config: LearnedPriorConfig) -> None:
         super().__init__()
         self.config, self.level_channels = config, config.level_channels
-        self.channels = config.channels
+        self.channels, self.width = config.channels, config.dim
         (values,), half = config.level_channels, config.dim // 2
         self.input_proj = DenseNet(values, half, half)
         self.lr_proj = nn.Sequential(
@@ -284,21 +286,22 @@ class PatchPrior(LatentModule):
             if config.generator == "unet"
             else LatentEDSR(config.dim, values, config.blocks, has_tail=config.has_tail)
         )
+        self.reach = _DENSE + self.generator.reach
+        # Interpolated cells, a dense block on them, and the convolution before it.
+        self.lr_reach = (_DENSE + 1) * config.stride + 1
+        self.grid = 2**config.depth if config.generator == "unet" else 1
 
-    def initial(
-        self, flow: ConditionalFlow, cond: Condition, scale: float | None = None
-    ) -> Latents:
-        """Latents of the enlarged LR image plus what enlarging loses in it.
+    def enlarged(self, lr: Tensor, hr_size: tuple[int, int]) -> Tensor:
+        """The enlarged LR image plus what enlarging loses in it.
 
         The flow models the residual over the enlarged LR image, which would be 0 for
         that image itself. Instead the enlarged image takes the place of the HR image
         once more: it is reduced to the LR size and enlarged, and the difference is the
         residual.
         """
-        hr_size = flow.spec_of(cond, scale).hr_size
-        up = _enlarged(cond.lr, hr_size)
-        down = _enlarged(up, cond.lr_size)
-        return flow.encode(up + (up - _enlarged(down, hr_size)), cond).latents
+        up = _enlarged(lr, hr_size)
+        down = _enlarged(up, (int(lr.shape[-2]), int(lr.shape[-1])))
+        return up + (up - _enlarged(down, hr_size))
 
     def predict(self, initial: Latents, lr: Tensor) -> Latents:
         """Latents from the initial ones and the LR image."""
