@@ -21,6 +21,7 @@ from torch import Tensor
 
 from napari_flowsr.data.degrade import DEGRADATIONS, downscale
 from napari_flowsr.errors import OptionError
+from napari_flowsr.models.card import OWN_NETWORK
 
 __all__ = ["Projection", "check_degradation", "lr_psnr", "lr_residual"]
 
@@ -32,6 +33,14 @@ _MAX_STEPS = 60
 
 def check_degradation(name: str) -> None:
     """Raise `OptionError` if the degradation of a card has no operator here."""
+    if name == OWN_NETWORK:
+        raise OptionError(
+            "This is a rescaling model: its small images are made by its own network, "
+            "not by bicubic reduction. Each of its float results already reduces to "
+            "the given image by that network; pushing it towards another reduction "
+            "would spoil that. Pass consistent=False, or compare with what "
+            "rescale_down makes of the result."
+        )
     if name not in DEGRADATIONS:
         raise OptionError(
             f"The model's card names the degradation '{name}', whose operator is not "

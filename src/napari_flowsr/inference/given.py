@@ -14,7 +14,11 @@ import numpy.typing as npt
 from napari_flowsr.core.latents import Latents
 from napari_flowsr.errors import SizeError, UnstableDecodeError
 from napari_flowsr.inference.coding import UnitCoder
-from napari_flowsr.inference.consistency import lr_psnr, lr_residual
+from napari_flowsr.inference.consistency import (
+    check_degradation,
+    lr_psnr,
+    lr_residual,
+)
 from napari_flowsr.inference.intensity import cast
 from napari_flowsr.inference.maps import parse_mask, parse_temperature
 from napari_flowsr.inference.source import plane_view
@@ -99,6 +103,7 @@ def consistency(bound: Bound, hr: Any) -> tuple[float, Array]:
     """LR-PSNR in dB, and ``D(hr) - image`` in intensity units."""
     source, workload = bound.hr_source(hr), bound.workload
     name, scale = bound.card.degradation.name, bound.geometry.scale
+    check_degradation(name)
     residual = np.zeros(bound.geometry.input_shape, np.float32)
     squares, count = 0.0, 0
     for unit in workload:

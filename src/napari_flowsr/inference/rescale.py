@@ -18,7 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_flowsr.data.degrade import downscale
-from napari_flowsr.errors import OptionError, UnstableDecodeError
+from napari_flowsr.errors import (
+    ModelNotFoundError,
+    OptionError,
+    UnstableDecodeError,
+)
 from napari_flowsr.inference.axes import Geometry, parse_axes
 from napari_flowsr.inference.events import Progress
 from napari_flowsr.inference.excess import NETWORK_RANGE
@@ -26,6 +30,7 @@ from napari_flowsr.inference.intensity import cast, survey
 from napari_flowsr.inference.options import Options
 from napari_flowsr.inference.rescale_planes import (
     PlaneWork,
+    check_rescales,
     in_double,
     needs_double,
     rescaling_flow,
@@ -39,12 +44,21 @@ from napari_flowsr.inference.rescaled import (
 )
 from napari_flowsr.inference.source import Source, open_array, plane_view
 from napari_flowsr.inference.units import Unit, Workload
+from napari_flowsr.io.collection import load_model
 from napari_flowsr.io.content import image_hash
+from napari_flowsr.models.card import Model
 
 if TYPE_CHECKING:
-    from napari_flowsr.models.card import Model
+    from pathlib import Path
 
-__all__ = ["Made", "down"]
+__all__ = ["DEFAULT_MODEL", "HOW_TO_GET_ONE", "Made", "down", "load_rescaling"]
+
+DEFAULT_MODEL = "rescale-4x"
+HOW_TO_GET_ONE = (
+    "No rescaling model comes with napari-flowsr. Import a published file of HCFlow "
+    "for rescaling, or one of the family hcflow-rescale, in the Models dock or with "
+    "`napari-flowsr models import FILE --name rescale-4x`"
+)
 
 Array = npt.NDArray[Any]
 
@@ -56,6 +70,32 @@ class Made:
     small: Array
     latents: RescaledLatents
     report: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_rescaling(
+    model: str | Path | Model, device: str | torch.device = "auto"
+) -> Model:
+    """Load a model that makes images small.
+
+    Raises
+    ------
+    ModelNotFoundError
+        There is none of this name; says how to get one.
+    OptionError
+        It only enlarges.
+    """
+    if not isinstance(model, Model):
+        try:
+            model = load_model(model, device=str(device))
+        except ModelNotFoundError as error:
+            if str(model) != DEFAULT_MODEL:
+                raise
+            raise ModelNotFoundError(
+                f"There is no model '{DEFAULT_MODEL}'. {HOW_TO_GET_ONE}, or give the "
+                "path of its file."
+            ) from error
+    check_rescales(model)
+    return model
 
 
 def _small_shape(axes: str, shape: tuple[int, ...], scale: int) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_flowsr.models.card import Model
 
-__all__ = ["PlaneWork", "can_rescale", "in_double", "needs_double", "rescaling_flow"]
+__all__ = ["PlaneWork", "check_rescales", "in_double", "needs_double", "rescaling_flow"]
 
 # A round trip of small crops that is worse than this, in network units, makes the work
 # be done in double precision: 1e-5 is promised for the whole image.
@@ -28,18 +28,18 @@ _SINGLE_IS_ENOUGH = 2e-6
 _PROBE = 12  # side of those crops, LR pixels
 
 
-def can_rescale(model: Model) -> bool:
-    """Whether the model makes images smaller."""
-    return hasattr(model.flow, "downscale")
-
-
-def rescaling_flow(model: Model, device: str | torch.device) -> Any:
-    """Flow of a model on a device; `OptionError` unless it makes images smaller."""
-    if not can_rescale(model):
+def check_rescales(model: Model) -> None:
+    """Raise `OptionError` unless the model makes images smaller."""
+    if not hasattr(model.flow, "downscale"):
         raise OptionError(
             f"The model '{model.card.name}' ({model.card.family}) enlarges images; it "
             "cannot make them smaller. Give a model of the family hcflow-rescale."
         )
+
+
+def rescaling_flow(model: Model, device: str | torch.device) -> Any:
+    """Flow of a model on a device; `OptionError` unless it makes images smaller."""
+    check_rescales(model)
     return flow_on(model.flow, resolve_device(device)[0])
 
 

@@ -134,9 +134,10 @@ class Rescaled:
 
     def check(self) -> None:
         """Raise `ValueError` unless the entries fit to each other."""
-        fits = len(self.axes) == len(self.shape) == len(self.small_shape)
+        fits = {"Y", "X"} <= set(self.axes) and len(set(self.axes)) == len(self.axes)
         fits = fits and self.scale > 1 and self.bits in (None, 8, 16)
-        for axis, side, small in zip(self.axes, self.shape, self.small_shape):
+        sizes = zip(self.axes, self.shape, self.small_shape, strict=True)
+        for axis, side, small in sizes:
             expected = -(-side // self.scale) if axis in "YX" else side
             fits = fits and side > 0 and small == expected
         numbers = [x for low, high, _ in self.ranges.values() for x in (low, high)]

@@ -8,7 +8,22 @@ from typing import Any
 
 from napari_flowsr.core.flow import ConditionalFlow
 
-__all__ = ["Degradation", "Model", "ModelCard", "Normalisation"]
+__all__ = ["NOT_STATED", "OWN_NETWORK", "Degradation", "Model", "ModelCard"]
+__all__ += ["Normalisation", "is_stated"]
+
+NOT_STATED = "not stated"
+"""Licence of weights whose authors give none."""
+OWN_NETWORK = "own network"
+"""Name of the degradation of a model that makes its LR images itself (rescaling)."""
+
+
+def is_stated(licence: str) -> bool:
+    """Whether a licence says something; all rights are reserved where it does not.
+
+    "not stated (...)" may go on with what is known.
+    """
+    text = licence.strip().lower()
+    return bool(text) and not text.startswith((NOT_STATED, "none stated", "unknown"))
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,8 @@ class ModelCard:
     """Scale factors; the first is the default."""
     channels: int
     domain: str = "unknown"
-    licence: str = "unknown"
+    licence: str = NOT_STATED
+    """Of the weights; `NOT_STATED` where their authors give none."""
     description: str = ""
     not_for: str = ""
     sha256: str = ""
@@ -67,8 +83,18 @@ class ModelCard:
     prior: Mapping[str, Any] = field(default_factory=dict)
     """Name, sha256, licence and sizes of the learned prior that was loaded with the
     model; filled in by the loader, never stored."""
+    source: Mapping[str, str] = field(default_factory=dict)
+    """File, its sha256, and the address if any, that an imported model was made of."""
     degradation: Degradation = field(default_factory=Degradation)
     normalisation: Normalisation = field(default_factory=Normalisation)
+
+    @property
+    def licence_is_stated(self) -> bool:
+        """Whether the weights come with a licence; else people are warned before use.
+
+        All rights are reserved where none is stated.
+        """
+        return is_stated(self.licence)
 
     def with_(self, **changes: Any) -> ModelCard:
         """Copy with some fields changed."""
@@ -82,10 +108,16 @@ class Model:
     Parameters
     ----------
     card : ModelCard
-        What it is.
+        What it is. Of a network that makes small images itself the degradation is
+        `OWN_NETWORK`, whatever the card was written with.
     flow : ConditionalFlow
         The network, in eval mode.
     """
 
     card: ModelCard
     flow: ConditionalFlow
+
+    def __post_init__(self) -> None:
+        if hasattr(self.flow, "downscale"):
+            own = self.card.with_(degradation=Degradation(OWN_NETWORK))
+            object.__setattr__(self, "card", own)
