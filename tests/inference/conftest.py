@@ -10,26 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from every_family import as_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.flow import ConditionalFlow, Encoded
 from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec
-from napari_flowsr.models.card import Model, ModelCard
+from napari_flowsr.models.card import Model
 from napari_flowsr.models.compact import Compact, CompactConfig
-
-
-def as_model(flow: ConditionalFlow, **card: Any) -> Model:
-    facts = {
-        "name": "test",
-        "family": flow.family,
-        "scales": flow.scales,
-        "channels": flow.channels,
-        "sha256": "0" * 64,
-        **card,
-    }
-    return Model(ModelCard(**facts), flow.eval())
 
 
 def compact(scale: int = 2, channels: int = 1, **card: Any) -> Model:

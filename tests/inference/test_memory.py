@@ -29,7 +29,7 @@ def test_less_memory_means_smaller_tiles_then_smaller_batches(
 
 def test_quantiles_need_room_for_all_samples(model, monkeypatch) -> None:
     few, many = (
-        budget(model, monkeypatch, 5e7, samples=n, keep=True).tile for n in (8, 500)
+        budget(model, monkeypatch, 5e7, samples=n, keep=n).tile for n in (8, 500)
     )
     assert many < few
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_flowsr.core.latents import Window
+from napari_flowsr.core.latents import LatentSpec, Place, Window
 from napari_flowsr.errors import UnstableDecodeError
 from napari_flowsr.inference.posterior import posterior
 from napari_flowsr.inference.stability import (
@@ -128,6 +128,7 @@ def test_blocks_are_whole_cells() -> None:
     grid.attempts[1, 2] = 1
     assert grid.within(Window(0, 0, 40, 70)) == []
     assert grid.within(Window(0, 0, 40, 71)) == [1]
-    mask = grid.mask(Window(30, 65, 10, 10), 1)
+    place = Place(Window(30, 65, 10, 10), (96, 75))
+    mask = grid.mask(LatentSpec((), (10, 10), (10, 10), place=place), 1)
     assert mask[5:, 5:].min() == 1
     assert mask.sum() == 25

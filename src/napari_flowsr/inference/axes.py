@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_flowsr.core.places import hr_side
 from napari_flowsr.errors import AxesError, ImageError
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Geometry:
     input_shape : tuple of int
         Shape of the image.
     scale : float
-        Of Y and X.
+        Of Y and X, as asked for.
     """
 
     axes: str
@@ -154,15 +155,20 @@ class Geometry:
 
     @property
     def scales(self) -> tuple[float, ...]:
-        """HR pixels per LR pixel of each axis: ``scale`` for Y and X, 1 for others."""
-        return tuple(self.scale if a in "YX" else 1.0 for a in self.axes)
+        """HR pixels per LR pixel of each axis: ``scale`` for Y and X, 1 for others.
+
+        At a scale that does not give whole sides it is the ratio of the rounded ones:
+        input and output cover the same field of view.
+        """
+        pairs = zip(self.input_shape, self.output_shape, strict=True)
+        return tuple(larger / side for side, larger in pairs)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
         return tuple(
-            math.ceil(side * s - 1e-9)
-            for side, s in zip(self.input_shape, self.scales, strict=True)
+            hr_side(side, self.scale) if axis in "YX" else side
+            for axis, side in zip(self.axes, self.input_shape, strict=True)
         )
 
     @property

@@ -5,18 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.errors import ImageError
-from napari_flowsr.inference.decoder import ConditionCache, Limits, Setup
 from napari_flowsr.inference.intensity import Intensities
 from napari_flowsr.inference.maps import FieldMap
 from napari_flowsr.inference.memory import plan_budget
 from napari_flowsr.inference.options import Options
+from napari_flowsr.inference.setup import ConditionCache, Limits, Setup
 from napari_flowsr.inference.tiles import TilePlan, padded_size
 from napari_flowsr.inference.units import Unit, Workload
 from napari_flowsr.models.card import ModelCard
@@ -38,10 +37,14 @@ def flow_on(flow: ConditionalFlow, device: torch.device) -> ConditionalFlow:
 
 
 def _alignment(flow: ConditionalFlow, size: tuple[int, int], scale: float) -> int:
-    """Multiple of LR pixels at which tiles hit whole latent cells and HR pixels."""
-    rates = [level.rate for level in flow.latent_spec(size, scale).levels]
-    grids = [*rates, Fraction(scale).limit_denominator(10_000)]
-    return math.lcm(flow.multiple_of, *(grid.denominator for grid in grids))
+    """Multiple of LR pixels at which tiles begin.
+
+    Tiles of a flow of any scale need not begin at whole cells: a placed spec names
+    them. Others begin at whole cells of every level.
+    """
+    levels = flow.latent_spec(size, scale).levels
+    rates = [level.rate.denominator for level in levels if level.side is None]
+    return math.lcm(flow.alignment, flow.multiple_of, *rates)
 
 
 @dataclass(frozen=True)
@@ -88,30 +91,32 @@ class Bound:
         keep : bool
             All samples of a tile are held at once (for quantiles).
         """
-        flow, scale = self.flow, self.geometry.scale
+        flow, scale, options = self.flow, self.geometry.scale, self.options
         size = padded_size(self.geometry.lr_size, flow.multiple_of)
-        # A family may declare how far its content really depends on its surroundings
-        # where the formal receptive field is larger than any image.
-        halo = int(getattr(flow, "halo", flow.receptive_field))
+        halo = 0 if flow.needs_whole else flow.halo
+        single = options.prior == "learned" or flow.deterministic
         budget = plan_budget(
             flow,
             size,
             scale=scale,
             halo=halo,
-            tile=self.options.tile,
-            samples=samples,
-            keep=keep,
+            tile=None if flow.needs_whole else options.tile,
+            samples=1 if single else samples,
+            keep=samples if keep else 0,
         )
+        align = _alignment(flow, size, scale)
+        plan = TilePlan(size, budget.tile, halo, align, flow.needs_whole)
         return Setup(
             flow=flow,
             workload=self.workload,
-            plan=TilePlan(size, budget.tile, halo, _alignment(flow, size, scale)),
-            seed=self.options.seed,
-            shared_noise=self.options.noise == "shared",
+            plan=plan,
+            seed=options.seed,
+            shared_noise=options.noise == "shared",
             temperature=self.temperature,
             limits=Limits(budget.batch),
             cache=ConditionCache(budget.condition_bytes),
             peak_bytes=budget.peak_bytes,
+            prior=options.prior,
         )
 
     def facts(self) -> dict[str, Any]:
@@ -122,12 +127,20 @@ class Bound:
             "scale": self.geometry.scale,
             "axes": self.geometry.axes,
             "prior": options.prior,
+            **self._prior_facts(),
             "noise": options.noise,
             "consistent": options.consistent,
             "tile": options.tile,
             "nan": options.nan,
             "assume": dict(self.card.assumed) or None,
         }
+
+    def _prior_facts(self) -> dict[str, Any]:
+        """Which learned prior was used, if one was."""
+        if self.options.prior != "learned":
+            return {}
+        told = self.card.prior
+        return {f"prior_{key}": told.get(key, "") for key in ("name", "sha256")}
 
     def hr_source(self, hr: Any) -> Source:
         """Check the shape and dtype of an HR array."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec, Window
+from napari_flowsr.core.latents import Latents, LatentSpec, Window
 from napari_flowsr.errors import OutOfMemoryError, SizeError, UnstableDecodeError
 from napari_flowsr.inference.decoder import Setup, UnitDecoder, on_device, pad_plane
-from napari_flowsr.inference.memory import empty_cache, is_out_of_memory
+from napari_flowsr.inference.encoding import encode_tiles, fitting
+from napari_flowsr.inference.memory import is_out_of_memory
 from napari_flowsr.inference.stability import (
     COOLING,
     GIVEN,
@@ -31,16 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UnitCoder"]
 
-_SMALLEST = 16
-T = TypeVar("T")
 Block = npt.NDArray[np.float32]
-
-
-def _inside(level: LatentLevel, box: Window, frame: Window) -> tuple[slice, slice]:
-    """Rows and columns of ``box`` on a level whose tensor starts at ``frame``."""
-    (y, x), (top, left) = level.origin(box), level.origin(frame)
-    height, width = (int(side * level.rate) for side in (box.height, box.width))
-    return slice(y - top, y - top + height), slice(x - left, x - left + width)
 
 
 class UnitCoder:
@@ -61,30 +52,11 @@ class UnitCoder:
     @property
     def spec(self) -> LatentSpec:
         """Latents of the padded plane."""
-        return self.setup.flow.latent_spec(self.setup.plan.size, self.setup.scale)
+        return self.setup.whole
 
     @property
     def _whole(self) -> Window:
         return Window(0, 0, *self.setup.plan.size)
-
-    def _fitting(self, work: Callable[[TilePlan], T]) -> T:
-        """Call with the plan; on lack of memory again with tiles of half the side."""
-        plan = self.setup.plan
-        while True:
-            try:
-                return work(plan)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-            self._decoder.release()
-            empty_cache(self.setup.flow.device)
-            if plan.tile <= _SMALLEST:
-                raise OutOfMemoryError(
-                    f"Memory does not suffice for tiles of {plan.tile} LR pixels on "
-                    f"{self.setup.flow.device}. Close other programs, use a smaller "
-                    "model, or another device."
-                )
-            plan = replace(plan, tile=max(_SMALLEST, plan.tile // 2))
 
     def _excess(self) -> Tensor | None:
         """Excess of the whole plane on the HR grid, if there is any."""
@@ -108,34 +80,14 @@ class UnitCoder:
         padded = pad_plane(self._shown(hr), self.spec.hr_size)
         return self.setup.workload.network_input(padded)
 
-    def _crop(self, hr: Tensor, window: Window) -> Tensor:
-        s = self.setup.scale
-        y, x = round(window.y * s), round(window.x * s)
-        height, width = self.setup.flow.latent_spec(
-            (window.height, window.width), s
-        ).hr_size
-        return on_device(hr[..., y : y + height, x : x + width], self.setup.flow)
-
-    def encode(self, hr: Tensor) -> Latents:
-        """White latents of ``hr`` ``(components, H, W)``, of batch 1, on the CPU."""
-        padded = self._padded_hr(hr)
-        return self._fitting(lambda plan: self._encode(padded, plan))
-
     @torch.no_grad()
-    def _encode(self, hr: Tensor, plan: TilePlan) -> Latents:
-        spec = self.spec
-        levels = tuple(torch.empty(1, *level.shape) for level in spec.levels)
-        for tile in plan:
-            cond = self._decoder.condition(tile)
-            part = self.setup.flow.encode(self._crop(hr, tile.window), cond).latents
-            for level, whole, found in zip(
-                spec.levels, levels, part.levels, strict=True
-            ):
-                rows, columns = _inside(level, tile.core, self._whole)
-                inner_rows, inner_columns = _inside(level, tile.core, tile.window)
-                whole[..., rows, columns] = found[..., inner_rows, inner_columns].cpu()
-            self._decoder.forget(tile)
-        return Latents(levels, spec)
+    def encode(self, hr: Tensor) -> Latents:
+        """White latents of ``hr`` ``(components, H, W)``, of batch 1, on the CPU.
+
+        With the LR image that they belong to, where the flow finds that itself.
+        """
+        padded, decoder = self._padded_hr(hr), self._decoder
+        return fitting(decoder, lambda plan: encode_tiles(decoder, padded, plan))
 
     @torch.no_grad()
     def log_prob(self, hr: Tensor) -> float:
@@ -143,7 +95,7 @@ class UnitCoder:
         whole = Tile(self._whole, self._whole)
         try:
             cond = self._decoder.condition(whole)
-            padded = self._crop(self._padded_hr(hr), self._whole)
+            padded = on_device(self._padded_hr(hr), self.setup.flow)
             return float(self.setup.flow.log_prob(padded, cond)[0])
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
@@ -165,27 +117,25 @@ class UnitCoder:
                 f"The latents have shapes {latents.spec.shapes}; this image needs "
                 f"{self.spec.shapes} (finest first). Use latents of this posterior."
             )
-        return self._fitting(lambda plan: self._decode(latents, plan, wanted))
+        return fitting(self._decoder, lambda plan: self._decode(latents, plan, wanted))
 
     @torch.no_grad()
     def _decode(
         self, latents: Latents, plan: TilePlan, wanted: Callable[[Tile], bool]
     ) -> Block:
-        setup = self.setup
+        setup, decoder = self.setup, self._decoder
         components = len(self.unit.components)
         out = np.zeros((components, *setup.workload.geometry.hr_size), np.float32)
         for tile in filter(wanted, plan):
-            w = tile.window
-            spec = setup.flow.latent_spec((w.height, w.width), setup.scale)
-            crops = (
-                t[(..., *_inside(level, w, self._whole))]
-                for level, t in zip(self.spec.levels, latents.levels, strict=True)
-            )
-            part = Latents(tuple(crops), spec)
+            part = latents.crop(setup.spec(tile.window))
+            # Latents of a flow that finds the LR image itself belong to that one.
+            if latents.lr is not None:
+                cond = decoder.condition_on(latents.lr, tile.window)
+            else:
+                cond = decoder.condition(tile)
             y0, y1, x0, x1 = setup.box(tile.core)
-            decoded = self._decoder.run(tile, self._decoder.condition(tile), part)
-            out[:, y0:y1, x0:x1] = decoded[0]
-            self._decoder.forget(tile)
+            out[:, y0:y1, x0:x1] = decoder.run(tile, cond, part)[0]
+            decoder.forget(tile)
         return out
 
     def finite(self, decoded: Block, limit: float | None = None) -> bool:
@@ -221,7 +171,7 @@ class UnitCoder:
         changed : ndarray of bool
             ``(H, W)``: pixels within reach of a replaced latent.
         """
-        weights = mask.window(self.unit.plane, self._whole)
+        weights = mask.window(self.unit.plane, self.spec)
         if not isinstance(weights, Tensor):
             raise TypeError("A mask is a map.")
         reached = self._reached(weights)
@@ -254,10 +204,8 @@ class UnitCoder:
         return np.asarray(marked[0, 0].numpy() > 0)
 
     def _on_hr(self, lr_mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        rows, columns = (
-            (np.arange(side) / self.setup.scale).astype(int)
-            for side in self.setup.workload.geometry.hr_size
-        )
+        height, width = self.setup.workload.geometry.hr_size
+        rows, columns = self.setup.under[0][:height], self.setup.under[1][:width]
         found: npt.NDArray[np.bool_] = lr_mask[rows[:, None], columns]
         return found
 

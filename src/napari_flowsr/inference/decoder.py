@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_flowsr.core.condition import Condition
-from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.core.latents import Latents, Window
 from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.errors import OutOfMemoryError
 from napari_flowsr.inference.excess import split_excess
-from napari_flowsr.inference.maps import FieldMap
+from napari_flowsr.inference.learned import LearnedLatents
 from napari_flowsr.inference.memory import empty_cache, is_out_of_memory
+from napari_flowsr.inference.setup import ConditionCache, Limits, Setup
 from napari_flowsr.inference.stability import (
     COOLING,
     RedrawGrid,
     exploded,
     explosion_limit,
 )
-from napari_flowsr.inference.tiles import Tile, TilePlan
-from napari_flowsr.inference.units import Unit, Workload
+
+if TYPE_CHECKING:
+    from napari_flowsr.core.condition import Condition
+    from napari_flowsr.core.flow import ConditionalFlow
+    from napari_flowsr.inference.tiles import Tile
+    from napari_flowsr.inference.units import Unit
 
 __all__ = ["ConditionCache", "Exploded", "Limits", "Setup", "UnitDecoder"]
+__all__ += ["on_device", "pad_plane"]
 
 HRTile = npt.NDArray[np.float32]
 
@@ -39,71 +41,6 @@ class Exploded(Exception):
     def __init__(self, sample: int) -> None:
         super().__init__(sample)
         self.sample = sample
-
-
-@dataclass
-class Limits:
-    """What was found to fit into memory while running."""
-
-    batch: int
-    area: float = math.inf
-
-
-@dataclass
-class ConditionCache:
-    """Conditions of tiles, kept from the first pass to the second while they fit."""
-
-    budget: int
-    held: int = 0
-    items: OrderedDict[tuple[int, Tile], Condition] = field(default_factory=OrderedDict)
-
-    def get(self, key: tuple[int, Tile]) -> Condition | None:
-        """Condition of ``(unit, tile)`` if it is held."""
-        return self.items.get(key)
-
-    def put(self, key: tuple[int, Tile], condition: Condition) -> None:
-        """Hold a condition if the budget allows it."""
-        if self.held + condition.nbytes <= self.budget:
-            self.items[key] = condition
-            self.held += condition.nbytes
-
-    def drop(self, key: tuple[int, Tile]) -> None:
-        """Forget one that is not needed any more."""
-        condition = self.items.pop(key, None)
-        self.held -= condition.nbytes if condition else 0
-
-    def clear(self) -> None:
-        """Forget all, and hold no more: memory has run out."""
-        self.items.clear()
-        self.held = self.budget = 0
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What is common to all units of a run."""
-
-    flow: ConditionalFlow
-    workload: Workload
-    plan: TilePlan
-    seed: int
-    shared_noise: bool
-    temperature: FieldMap
-    limits: Limits
-    cache: ConditionCache
-    peak_bytes: int = 0
-
-    @property
-    def scale(self) -> float:
-        """HR pixels per LR pixel."""
-        return self.workload.geometry.scale
-
-    def box(self, core: Window) -> tuple[int, int, int, int]:
-        """HR rows and columns ``(y0, y1, x0, x1)`` of a core, padding cut off."""
-        height, width = self.workload.geometry.hr_size
-        y0, x0 = round(core.y * self.scale), round(core.x * self.scale)
-        y1 = min(height, round((core.y + core.height) * self.scale))
-        x1 = min(width, round((core.x + core.width) * self.scale))
-        return y0, y1, x0, x1
 
 
 def pad_plane(values: Tensor, size: tuple[int, int]) -> Tensor:
@@ -144,12 +81,14 @@ class UnitDecoder:
         self.unit = unit
         self.grids: dict[int, RedrawGrid] = {}
         self.lr = setup.workload.normalised(unit)
-        shown, self.excess = split_excess(self.lr, setup.scale)
+        hr_size = setup.workload.geometry.hr_size
+        shown, self.excess = split_excess(self.lr, hr_size)
         padded = pad_plane(shown, setup.plan.size)
-        self._input = setup.workload.network_input(padded)
+        self.input = setup.workload.network_input(padded)
         self.limit = explosion_limit(shown)
         # The tile at work keeps its condition whatever the cache's budget.
         self._latest: tuple[Tile, Condition] | None = None
+        self._learned = LearnedLatents(self) if setup.prior == "learned" else None
 
     @property
     def noise_plane(self) -> int:
@@ -166,12 +105,17 @@ class UnitDecoder:
         found = self.setup.cache.get(key)
         if found is None:
             self._latest = None
-            w, flow = tile.window, self.setup.flow
-            crop = self._input[..., w.y : w.y + w.height, w.x : w.x + w.width]
-            found = flow.condition(on_device(crop, flow))
+            found = self.condition_on(self.input, tile.window)
             self.setup.cache.put(key, found)
         self._latest = tile, found
         return found
+
+    def condition_on(self, lr: Tensor, window: Window) -> Condition:
+        """Prepared condition of a window of an LR plane ``(1, C, h, w)``, not kept."""
+        w, setup = window, self.setup
+        crop = lr[..., w.y : w.y + w.height, w.x : w.x + w.width]
+        cond = setup.flow.condition(on_device(crop, setup.flow)).at(setup.place(w))
+        return setup.flow.prepare(cond, setup.spec(w))
 
     def forget(self, tile: Tile) -> None:
         """Drop a tile's condition: it will not be needed again."""
@@ -187,10 +131,12 @@ class UnitDecoder:
         """Latents of a window, on the CPU, as an attempt of all its blocks."""
         setup = self.setup
         factor = COOLING[attempt - 1] if attempt else 1.0
-        temperature = setup.temperature.window(self.unit.plane, window, factor)
+        spec = setup.spec(window)
+        if self._learned is not None:
+            return self._learned.draw(spec, samples).tempered(factor)
+        temperature = setup.temperature.window(self.unit.plane, spec, factor)
         noise = NoiseField(setup.seed, self.noise_plane, attempt)
-        spec = setup.flow.latent_spec((window.height, window.width), setup.scale)
-        return noise.draw(spec, samples=samples, window=window).tempered(temperature)
+        return noise.draw(spec, samples=samples).tempered(temperature)
 
     def latents(self, window: Window, samples: range) -> Latents:
         """Latents of a window, with the redraws that are known of."""
@@ -205,7 +151,7 @@ class UnitDecoder:
             for attempt in grid.within(window) if grid else ():
                 one = range(sample, sample + 1)
                 new = self.draw(window, one, attempt)
-                part = part.where(grid.mask(window, attempt), new)  # type: ignore[union-attr]
+                part = part.where(grid.mask(part.spec, attempt), new)  # type: ignore[union-attr]
             parts.append(part)
         return Latents.cat(parts)
 
@@ -220,8 +166,7 @@ class UnitDecoder:
         flow = self.setup.flow
         hr = flow.decode(latents.map(lambda t: on_device(t, flow)), cond)
         y0, y1, x0, x1 = self.setup.box(tile.core)
-        top = round(tile.window.y * self.setup.scale)
-        left = round(tile.window.x * self.setup.scale)
+        top, left = latents.spec.hr_start
         hr = hr[..., y0 - top : y1 - top, x0 - left : x1 - left]
         reduced = self.setup.workload.reduced(hr)
         return np.asarray(reduced.float().cpu().numpy())
@@ -241,6 +186,8 @@ class UnitDecoder:
             Not even the smallest tile fits.
         """
         limits = self.setup.limits
+        if self.setup.is_single and len(samples) > 1:
+            return np.repeat(self.decode(tile, samples[:1]), len(samples), axis=0)
         if len(samples) > limits.batch:
             batches = [
                 samples[i : i + limits.batch]
@@ -265,6 +212,13 @@ class UnitDecoder:
 
     def _in_parts(self, tile: Tile, samples: range) -> HRTile:
         parts = self.setup.plan.split(tile)
+        if not parts and self.setup.plan.is_whole:
+            raise OutOfMemoryError(
+                f"Memory does not suffice for {tile.core.height} x {tile.core.width} "
+                f"LR pixels on {self.setup.flow.device}, and this model takes no "
+                "tiles. Crop the image, or load the model so that it does: "
+                'assume={"grid": "corrected"} for LINF.'
+            )
         if not parts:
             raise OutOfMemoryError(
                 f"Memory does not suffice for a tile of {tile.core.height} x "

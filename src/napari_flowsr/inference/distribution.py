@@ -116,8 +116,8 @@ class Posterior:
             Last, with a report: ``redrawn_blocks``, ``redrawn_samples``,
             ``redraw_attempts``, ``seconds``, ``tile``, ``tiles``, ``halo``, ``batch``,
             ``peak_bytes`` (estimate for a tile), ``memory_shortage``, ``device``,
-            ``filled_pixels``, ``consistent``, ``lr_psnr`` (dB per sample; ``None`` if
-            exact).
+            ``filled_pixels``, ``consistent``, ``identical`` (whether all samples are
+            the same one), ``lr_psnr`` (dB per sample; ``None`` if exact).
 
         Raises
         ------
@@ -137,6 +137,7 @@ class Posterior:
             consistent=self.options.consistent,
             degradation=self.model.card.degradation.name,
             preview=preview,
+            single=self.options.prior == "learned" or self.model.flow.deterministic,
         )
         return self._events(order)
 
@@ -273,7 +274,10 @@ class Posterior:
             self._source_hash = image_hash(self._bound.intensities.source.array)
         facts = {
             **self._bound.facts(),
-            "temperature": self._temperature,
+            # A learned prior has none: its latents are decoded as they are.
+            "temperature": None
+            if self.options.prior == "learned"
+            else self._temperature,
             "device": self.device.type,
             "report": self._report,
         }

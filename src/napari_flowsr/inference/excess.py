@@ -36,12 +36,12 @@ class Excess:
     ----------
     lr : Tensor or None
         ``(components, h, w)``, plane minus clamped plane; None if that is 0 throughout.
-    scale : float
-        HR pixels per LR pixel.
+    hr_size : tuple of int
+        Of the HR plane, which covers the same field of view.
     """
 
     lr: Tensor | None
-    scale: float
+    hr_size: tuple[int, int]
 
     def on_hr(self, box: tuple[int, int, int, int]) -> Tensor | None:
         """Excess of HR rows and columns ``(y0, y1, x0, x1)``; None if there is none.
@@ -51,18 +51,20 @@ class Excess:
         if self.lr is None:
             return None
         y0, y1, x0, x1 = box
-        above, below, down = self._neighbours(y0, y1, self.lr.shape[-2])
-        left, right, along = self._neighbours(x0, x1, self.lr.shape[-1])
+        above, below, down = self._neighbours(y0, y1, 0)
+        left, right, along = self._neighbours(x0, x1, 1)
         rows = torch.lerp(self.lr[..., above, :], self.lr[..., below, :], down[:, None])
         if not bool(rows.any()):
             return None
         return torch.lerp(rows[..., left], rows[..., right], along)
 
     def _neighbours(
-        self, start: int, stop: int, side: int
+        self, start: int, stop: int, axis: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """LR pixels on either side of each HR pixel's centre, weight of the second."""
-        centre = (torch.arange(start, stop, dtype=torch.float64) + 0.5) / self.scale
+        side = 1 if self.lr is None else int(self.lr.shape[axis - 2])
+        rate = self.hr_size[axis] / side
+        centre = (torch.arange(start, stop, dtype=torch.float64) + 0.5) / rate
         first = torch.floor(centre - 0.5)
         t = centre - 0.5 - first
         weight = (t * t * (3 - 2 * t)).float()
@@ -70,16 +72,16 @@ class Excess:
         return low.clamp(0, side - 1), high.clamp(0, side - 1), weight
 
 
-def split_excess(lr: Tensor, scale: float) -> tuple[Tensor, Excess]:
+def split_excess(lr: Tensor, hr_size: tuple[int, int]) -> tuple[Tensor, Excess]:
     """Divide a plane into what a network is shown and the excess.
 
     Parameters
     ----------
     lr : Tensor
         ``(components, h, w)`` in network units.
-    scale : float
-        HR pixels per LR pixel.
+    hr_size : tuple of int
+        ``(H, W)`` of the enlarged plane.
     """
     shown = torch.clamp(lr, *NETWORK_RANGE)
     beyond = lr - shown
-    return shown, Excess(beyond if bool(beyond.any()) else None, scale)
+    return shown, Excess(beyond if bool(beyond.any()) else None, hr_size)

@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
-    from napari_flowsr.core.latents import Window
+    from napari_flowsr.core.latents import LatentSpec
     from napari_flowsr.inference.axes import Geometry
 
 __all__ = ["FieldMap", "parse_mask", "parse_temperature"]
@@ -30,13 +30,13 @@ class FieldMap:
         A number, or ``(*loop shape, rows, columns)`` (broadcast).
     loop_shape : tuple of int
         Lengths of the looped axes.
-    rate : float
-        Rows of the map per LR row: 1, or the scale.
+    is_hr : bool
+        Whether a map is on the HR grid; else it is on the LR grid.
     """
 
     values: npt.NDArray[np.float32] | float
     loop_shape: tuple[int, ...] = ()
-    rate: float = 1.0
+    is_hr: bool = False
 
     def plane(self, plane: int) -> npt.NDArray[np.float32] | float:
         """Number, or ``(rows, columns)`` of one plane."""
@@ -46,25 +46,31 @@ class FieldMap:
         found: npt.NDArray[np.float32] = self.values[index]
         return found
 
-    def window(self, plane: int, window: Window, factor: float = 1.0) -> float | Tensor:
-        """Number or ``(rows, columns)`` of a window, times ``factor``.
+    def window(
+        self, plane: int, spec: LatentSpec, factor: float = 1.0
+    ) -> float | Tensor:
+        """Number, or ``(rows, columns)`` for a placed spec, times ``factor``.
 
-        Beyond the edge of the map (in the padding) its last value goes on.
+        A map is cut to the spec's window, or on the HR grid to its HR box. Beyond the
+        edge of the map (in the padding) its last value goes on.
         """
         values = self.plane(plane)
         if isinstance(values, float):
             return values * factor
-        rows, columns = (
-            np.arange(round(start * self.rate), round((start + size) * self.rate))
-            for start, size in ((window.y, window.height), (window.x, window.width))
+        if spec.place is None:
+            raise TypeError("A map is cut for a placed spec.")
+        w = spec.place.window
+        y0, y1, x0, x1 = (
+            spec.hr_box if self.is_hr else (w.y, w.y + w.height, w.x, w.x + w.width)
         )
+        rows, columns = np.arange(y0, y1), np.arange(x0, x1)
         rows = np.minimum(rows, values.shape[0] - 1)
         columns = np.minimum(columns, values.shape[1] - 1)
         return torch.from_numpy(values[rows[:, None], columns] * np.float32(factor))
 
 
 def _broadcast(values: npt.NDArray[Any], geometry: Geometry, name: str) -> FieldMap:
-    grids = {geometry.lr_size: 1.0, geometry.hr_size: geometry.scale}
+    grids = {geometry.lr_size: False, geometry.hr_size: True}
     if values.ndim < 2 or values.shape[-2:] not in grids:
         raise OptionError(
             f"The {name} map has shape {values.shape}; its last two axes must be "

@@ -27,6 +27,8 @@ _LARGEST = {"cpu": 256, "mps": 512, "cuda": 1024}
 # at once cost 2.5 times as much as one, and eight gain another tenth per sample.
 _LARGEST_BATCH = {"cpu": 4, "mps": 8, "cuda": 16}
 _SMALLEST = 32
+# Side of the image whose condition is measured, LR pixels.
+_PROBE = 16
 _MESSAGES = (
     "out of memory",
     "not enough memory",
@@ -103,19 +105,22 @@ class _Cost:
 @torch.inference_mode()
 def _cost(flow: ConditionalFlow, scale: float, kept_samples: int) -> _Cost:
     """Measure the condition of a small image, and estimate the rest from the widths."""
-    side = 16 * flow.multiple_of
+    side = flow.multiple_of * max(1, _PROBE // flow.multiple_of)
     weight = next(flow.parameters())
     lr = torch.zeros(1, flow.channels, side, side, device=weight.device)
     cond = flow.condition(lr.to(weight.dtype))
     spec = flow.latent_spec((side, side), scale)
+    encoded = cond.nbytes
+    # What a family derives from it for this scale, such as LINF's table of all queries.
+    prepared = flow.prepare(cond, spec).nbytes - encoded
     itemsize = weight.element_size()
     widest = max((p.shape[0] for p in flow.parameters() if p.ndim == 4), default=1)
-    cells = max(float(level.rate) for level in spec.levels) ** 2
+    cells = max(level.height * level.width for level in spec.levels) / side**2
     hr = flow.channels * scale**2
     # The encoder's own activations come before any sample's and are of the same size
     # as what it leaves; the statistics hold mean and spread in float64.
     return _Cost(
-        condition=3 * cond.nbytes / side**2 + _ALIVE * widest * itemsize,
+        condition=(3 * encoded + prepared) / side**2 + _ALIVE * widest * itemsize,
         sample=_ALIVE * (widest * cells + hr) * itemsize,
         kept=hr * (32 + 8 * kept_samples),
     )
@@ -129,7 +134,7 @@ def plan_budget(
     halo: int,
     tile: int | Literal["auto"] | None,
     samples: int,
-    keep: bool = False,
+    keep: int = 0,
 ) -> Budget:
     """Choose tile and batch.
 
@@ -147,13 +152,13 @@ def plan_budget(
         As asked for; a given one is kept.
     samples : int
         That will be drawn.
-    keep : bool
-        All samples of a tile are held at once (for quantiles).
+    keep : int
+        Samples of a tile that are held at once (for quantiles).
     """
     kind = flow.device.type
     free = available_memory(flow.device)
     working = int(free * _WORKING_SHARE)
-    cost = _cost(flow, scale, samples if keep else 0)
+    cost = _cost(flow, scale, keep)
     batch = max(1, min(samples, _LARGEST_BATCH.get(kind, 8)))
     if tile is None:
         side = max(size)

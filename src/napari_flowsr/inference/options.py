@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PRIORS", "Options", "ProgressCallback"]
 
-PRIORS = ("gaussian",)
+PRIORS = ("gaussian", "learned")
 _NOISE = ("per-plane", "shared")
 _NAN = ("raise", "fill")
 
@@ -88,10 +88,23 @@ def check_count(n: Any) -> int:
 
 
 def check_scale(scale: Any, flow: ConditionalFlow) -> float:
-    """Return the scale to use: the given one, or the only one of the model."""
+    """Return the scale to use: the given one, or the first of the model."""
     if scale is None:
         return float(flow.scales[0])
     if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
-        raise OptionError(f"scale is {scale!r}; it must be one of {flow.scales}.")
+        allowed = f"one of {flow.scales}"
+        if flow.scale_range is not None:
+            allowed = "a number from {:g} to {:g}".format(*flow.scale_range)
+        raise OptionError(f"scale is {scale!r}; it must be {allowed}.")
     flow.check_scale(float(scale))
     return float(scale)
+
+
+def check_prior(prior: str, flow: ConditionalFlow) -> None:
+    """Raise `OptionError` if the model lacks the learned prior that is asked for."""
+    if prior == "learned" and flow.latent_module is None:
+        raise OptionError(
+            "prior is 'learned', but this model was loaded without a learned prior. "
+            "Load it with one: load_model(model, prior=NAME_OR_PATH); or pass "
+            "prior='gaussian'."
+        )

@@ -45,6 +45,8 @@ class Order:
         Of the model's card.
     preview : bool
         Finish sample 0 everywhere before the others are begun.
+    single : bool
+        All samples are the same one, which is decoded once.
     """
 
     n: int
@@ -53,6 +55,7 @@ class Order:
     consistent: bool
     degradation: str
     preview: bool
+    single: bool = False
 
     @classmethod
     def checked(
@@ -79,7 +82,7 @@ class Order:
     @property
     def passes(self) -> list[range]:
         """Sample numbers of each pass."""
-        if self.preview and self.n > 1:
+        if self.preview and self.n > 1 and not self.single:
             return [range(1), range(1, self.n)]
         return [range(self.n)]
 

@@ -11,7 +11,12 @@ from napari_flowsr.inference.consistency import check_degradation
 from napari_flowsr.inference.distribution import Posterior
 from napari_flowsr.inference.intensity import survey
 from napari_flowsr.inference.maps import parse_temperature
-from napari_flowsr.inference.options import Options, ProgressCallback, check_scale
+from napari_flowsr.inference.options import (
+    Options,
+    ProgressCallback,
+    check_prior,
+    check_scale,
+)
 from napari_flowsr.inference.source import Source, open_array
 
 if TYPE_CHECKING:
@@ -54,11 +59,13 @@ def posterior(
     seed : int
         Any integer from 0.
     scale : float, optional
-        One of the model's scales; its first if not given.
+        One of the model's scales, or any real number in its ``scale_range``; its first
+        if not given. A target pixel size is ``scale = pixel size / target``.
     axes : str, optional
         Such as ``"TZCYX"`` or ``"YXS"``; see `inference.axes.parse_axes`.
     prior : str
-        ``"gaussian"``.
+        ``"gaussian"``; ``"learned"`` for a model that was loaded with a learned prior:
+        one deterministic prediction, all samples the same, no temperature.
     noise : str
         ``"per-plane"``: each plane its own noise (colour components of a plane share
         it); ``"shared"``: all planes the same, so that detail does not flicker.
@@ -67,7 +74,7 @@ def posterior(
         at least 60 dB before rounding to the dtype).
     tile : int, "auto" or None
         Side of a tile in LR pixels; ``None``: the whole plane. Does not change the
-        result.
+        result. A model that takes no crops works on whole planes.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``, …
     nan : str
@@ -90,6 +97,7 @@ def posterior(
         tile=tile,
         nan=nan,
     )
+    check_prior(options.prior, model.flow)
     array = open_array(image)
     named = parse_axes(axes, array.shape)
     shape = tuple(int(side) for side in array.shape)

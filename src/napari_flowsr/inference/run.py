@@ -20,7 +20,7 @@ import torch
 from napari_flowsr.data.degrade import DEGRADATIONS
 from napari_flowsr.errors import UnstableDecodeError
 from napari_flowsr.inference.consistency import Projection, lr_psnr
-from napari_flowsr.inference.decoder import Exploded, Setup, UnitDecoder
+from napari_flowsr.inference.decoder import Exploded, UnitDecoder
 from napari_flowsr.inference.events import (
     Event,
     Finished,
@@ -35,6 +35,7 @@ from napari_flowsr.inference.tiles import Tile
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
+    from napari_flowsr.inference.setup import Setup
     from napari_flowsr.inference.units import Unit
 
 __all__ = ["Run"]
@@ -150,10 +151,10 @@ class Run:
             self.total += len(affected)
             for tile in affected:
                 values = decoder.decode(tile, one)[0]
-                y0, _, x0, _ = self.setup.box(tile.core)
-                bad |= grid.bad_blocks(
-                    values, (y0, x0), self.setup.scale, decoder.limit
-                )
+                y0, y1, x0, x1 = self.setup.box(tile.core)
+                rows, columns = self.setup.under
+                under = rows[y0:y1], columns[x0:x1]
+                bad |= grid.bad_blocks(values, under, decoder.limit)
                 yield self._tick(1, f"sample {sample}: unstable, redrawn in part")
             if bad.any():
                 grid = grid.raised(bad, sample)
@@ -211,6 +212,7 @@ class Run:
             "device": str(setup.flow.device),
             "filled_pixels": self.work.intensities.filled,
             "consistent": self.order.consistent,
+            "identical": setup.is_single,
             "lr_psnr": [round(p, 3) if math.isfinite(p) else None for p in psnr],
         }
 

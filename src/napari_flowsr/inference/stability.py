@@ -27,7 +27,7 @@ from napari_flowsr.errors import UnstableDecodeError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari_flowsr.core.latents import Window
+    from napari_flowsr.core.latents import LatentSpec, Window
 
 __all__ = ["COOLING", "DRAWN", "GIVEN", "RedrawGrid", "exploded", "explosion_limit"]
 
@@ -93,30 +93,31 @@ class RedrawGrid:
         """Whether a window contains latents of the given blocks."""
         return bool(blocks[self._span(window)].any())
 
-    def mask(self, window: Window, attempt: int) -> Tensor:
-        """``(height, width)``: 1 where latents of a window are of this attempt."""
-        rows = np.arange(window.y, window.y + window.height) // self.block
-        columns = np.arange(window.x, window.x + window.width) // self.block
+    def mask(self, spec: LatentSpec, attempt: int) -> Tensor:
+        """``(H, W)`` on a placed spec's HR box: 1 where latents are of this attempt.
+
+        A cell that lies in two blocks belongs to the one under its centre, the same for
+        any tiling.
+        """
+        rows, columns = (spec.lr_under(i).numpy() // self.block for i in (0, 1))
         chosen = self.attempts[rows[:, None], columns] == attempt
         return torch.from_numpy(chosen.astype(np.float32))
 
     def bad_blocks(
         self,
         values: npt.NDArray[np.float32],
-        origin: tuple[int, int],
-        scale: float,
+        under: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
         limit: float,
     ) -> npt.NDArray[np.bool_]:
         """Blocks with a bad value in HR content ``(C, H, W)``.
 
-        ``origin`` is where it starts, in HR pixels.
+        ``under`` is the LR row of each of its rows, and the LR column of each column,
+        as `LatentSpec.lr_under` tells them.
         """
         bad = np.zeros(self.attempts.shape, bool)
         ok = (np.abs(values) <= limit).all(axis=0)
         y, x = np.nonzero(~ok)
-        rows = ((y + origin[0]) / scale).astype(int) // self.block
-        columns = ((x + origin[1]) / scale).astype(int) // self.block
-        bad[rows, columns] = True
+        bad[under[0][y] // self.block, under[1][x] // self.block] = True
         return bad
 
     def raised(self, bad: npt.NDArray[np.bool_], sample: int) -> RedrawGrid:

@@ -55,18 +55,23 @@ class TilePlan:
         LR pixels around the core that its content depends on.
     align : int
         Cores and windows start at multiples of this.
+    is_whole : bool
+        One tile, whatever its side: the network takes no crops.
     """
 
     size: tuple[int, int]
     tile: int
     halo: int
     align: int = 1
+    is_whole: bool = False
 
     def _up(self, value: int) -> int:
         return -(-value // self.align) * self.align
 
     def _cuts(self, size: int) -> list[tuple[int, int]]:
         """Start and stop of each core along one axis, sides as equal as may be."""
+        if self.is_whole:
+            return [(0, size)]
         count = math.ceil(size / self._up(self.tile))
         side = self._up(math.ceil(size / count))
         return [(at, min(at + side, size)) for at in range(0, size, side)]
@@ -92,7 +97,7 @@ class TilePlan:
     def split(self, tile: Tile, smallest: int = 16) -> list[Tile]:
         """Tiles of half the side with the same cores together; empty if too small."""
         core = tile.core
-        if max(core.height, core.width) <= max(smallest, self.align):
+        if self.is_whole or max(core.height, core.width) <= max(smallest, self.align):
             return []
         half = max(core.height, core.width) // 2
         inner = replace(self, size=(core.height, core.width), tile=half)
