@@ -37,7 +37,7 @@ __all__ += ["list_models", "load_model", "remove_model", "user_folder"]
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = {".safetensors", ".pth", ".pt"}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 def builtin_folder() -> Path:
@@ -175,6 +175,8 @@ def import_model(
     *,
     assume: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    licence: str | None = None,
+    source: Mapping[str, str] | None = None,
 ) -> ModelCard:
     """Translate a model file and keep it in the user's folder, under a name.
 
@@ -188,6 +190,10 @@ def import_model(
         As in `load_model`.
     overwrite : bool
         Replace an imported model of the same name.
+    licence : str, optional
+        Of the weights, instead of what the file says.
+    source : mapping, optional
+        For the card: where the file came from.
 
     Returns
     -------
@@ -198,8 +204,8 @@ def import_model(
     name = path.stem if name is None else name
     if not _NAME.fullmatch(name):
         raise OptionError(
-            f"{name!r} cannot be a model's name; up to 64 letters, digits, '.', '_' "
-            "and '-' can. Give another name."
+            f"{name!r} cannot be a model's name; up to 64 letters, digits, '.', '_', "
+            "'+' and '-' can. Give another name."
         )
     if (builtin_folder() / f"{name}.safetensors").exists():
         raise OptionError(
@@ -212,8 +218,11 @@ def import_model(
             "name, or ask for it to be overwritten."
         )
     model = read_model(path, assume=assume)
+    card = model.card.with_(name=name, licence=licence or model.card.licence)
+    if source is not None:
+        card = card.with_(source=dict(source))
     make_folder(target.parent)
-    save_model(target, model.flow, model.card.with_(name=name))
+    save_model(target, model.flow, card)
     return _card(name, target)
 
 

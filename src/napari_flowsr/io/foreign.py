@@ -8,9 +8,8 @@ tensor can tell is taken from a table that the caller may override (``assume``).
 from __future__ import annotations
 
 import pickle
-import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +20,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from napari_flowsr.errors import CheckpointError, OptionError
-from napari_flowsr.models._registry import families, published_module
+from napari_flowsr.io.published import Published, labels, recognise
+from napari_flowsr.models._registry import published_module
 from napari_flowsr.models.card import Degradation, ModelCard, Normalisation
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["ASSUME", "Official", "Published", "check_assume", "describe_unrunnable"]
-__all__ += ["is_runnable", "read_official", "read_state", "recognise"]
+__all__ = ["ASSUME", "Official", "check_assume", "read_official", "read_state"]
+__all__ += ["recognise"]
 
 ASSUME = (
     "stacked_blocks",
@@ -43,112 +43,12 @@ ASSUME = (
 
 
 @dataclass(frozen=True)
-class Published:
-    """A kind of published file, and how its tensors give it away."""
-
-    kind: str
-    """``model`` or ``prior``."""
-    family: str
-    label: str
-    matches: Callable[[list[str]], bool]
-    licence: str = "unknown"
-    temperature: float = 1.0
-    remark: str = ""
-    """Further sentences of the card's description."""
-
-
-@dataclass(frozen=True)
 class Official:
     """An official file, translated: what the registry builds, weights, and card."""
 
     config: Any
     tensors: Mapping[str, Tensor]
     card: ModelCard
-
-
-def _prefix(start: str) -> Callable[[list[str]], bool]:
-    return lambda keys: any(key.startswith(start) for key in keys)
-
-
-def _pattern(expression: str) -> Callable[[list[str]], bool]:
-    compiled = re.compile(expression)
-    return lambda keys: any(compiled.match(key) for key in keys)
-
-
-_HCFLOW_LICENCE = (
-    "Apache-2.0 (code; the weights come with it, partly derived from non-commercial "
-    "work)"
-)
-_SRFLOW_LICENCE = (
-    "CC BY-NC-SA 4.0 (the authors' weights: non-commercial, academic research only)"
-)
-
-# The first match counts.
-_PUBLISHED = (
-    Published(
-        "model",
-        "srflow",
-        "SRFlow",
-        _prefix("flowUpsamplerNet."),
-        _SRFLOW_LICENCE,
-        temperature=0.9,
-    ),
-    Published(
-        "model",
-        "hcflow-rescale",
-        "HCFlow rescaling",
-        _pattern(r"flow\.layers\.\d+\.haar_weights$"),
-        _HCFLOW_LICENCE,
-    ),
-    Published(
-        "model",
-        "hcflow",
-        "HCFlow",
-        _pattern(r"flow\.level\d+_condFlow\."),
-        _HCFLOW_LICENCE,
-        temperature=0.9,
-    ),
-    Published(
-        "model",
-        "linf",
-        "LINF",
-        _pattern(r"imnet\.last\._weight$"),
-        "not stated",
-        # The published evaluation at 2x to 4x.
-        temperature=0.5,
-    ),
-    Published(
-        "prior",
-        "srflow",
-        "learned prior of SRFlow-LP",
-        _prefix("input_proj0."),
-        _SRFLOW_LICENCE,
-    ),
-    Published(
-        "prior",
-        "linf",
-        "learned prior of LINF-LP",
-        # With a UNet, or with the EDSR-like generator.
-        lambda keys: (
-            _prefix("input_proj.")(keys)
-            and (_prefix("outc.")(keys) or _prefix("last_conv.")(keys))
-        ),
-        "not stated",
-    ),
-    Published(
-        "model",
-        "rrdb",
-        "RRDB encoder of SRFlow",
-        _prefix("RRDB_trunk.0.RDB1.conv1."),
-        _SRFLOW_LICENCE,
-        temperature=0.0,
-        remark=(
-            " It has no flow: every sample is the same prediction, and there is no "
-            "uncertainty. Networks of ESRGAN have tensors of the same names but are "
-            "another function; they give wrong images here."
-        ),
-    ),
-)
 
 
 def check_assume(assume: Mapping[str, Any]) -> None:
@@ -246,72 +146,37 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def recognise(state: Mapping[str, Tensor]) -> Published | None:
-    """Which published file these tensors come from, None if from none that is known."""
-    keys = list(state)
-    return next((known for known in _PUBLISHED if known.matches(keys)), None)
-
-
 # --- translating --------------------------------------------------------------
 
 
-def _refusal(path: Path, known: Published | None) -> CheckpointError:
-    if known is None:
-        labels = ", ".join(dict.fromkeys(entry.label for entry in _PUBLISHED))
-        return CheckpointError(
-            f"{path.name} holds tensors of an unknown network; recognised are files of "
-            f"napari-flowsr, and of {labels}."
-        )
-    if known.kind == "prior":
-        return CheckpointError(
-            f"{path.name} is a {known.label}, which works only together with its "
-            "model: load the model's file and give this one as prior=."
-        )
+def unknown_network(path: Path) -> CheckpointError:
+    """For a file of tensors that come from no network that is known."""
     return CheckpointError(
-        f"{path.name} is a model of the {known.label} family, which this version of "
-        "napari-flowsr recognises but cannot run yet; it runs "
-        f"{', '.join(families())}. Update napari-flowsr, or use another model."
+        f"{path.name} holds tensors of an unknown network; recognised are files of "
+        f"napari-flowsr, and of {', '.join(labels())}. Give one of these; an own "
+        "network is added as docs/add-a-family.md says."
     )
 
 
-def is_runnable(known: Published | None) -> bool:
-    """Whether this version can build the network behind a published file."""
-    if known is None or known.kind != "model":
-        return False
-    return published_module(known.family) is not None
-
-
-def describe_unrunnable(path: str | Path) -> dict[str, Any] | None:
-    """What an official file is that cannot be run, or not by itself.
-
-    Returns
-    -------
-    dict or None
-        ``label``, ``kind`` (``model`` or ``prior``), ``family``,
-        ``licence``, ``tensors``, ``parameters`` and ``remark``; None for a file that
-        can be loaded.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is damaged or unknown.
-    """
-    path = Path(path)
-    state = read_state(path)
+def _translator(
+    path: Path, state: Mapping[str, Tensor]
+) -> tuple[Published, ModuleType]:
+    """What the file holds and the module that translates it; else an error."""
     known = recognise(state)
     if known is None:
-        raise _refusal(path, known)
-    if is_runnable(known):
-        return None
-    return {
-        "label": known.label,
-        "kind": known.kind,
-        "family": known.family,
-        "licence": known.licence,
-        "tensors": len(state),
-        "parameters": sum(tensor.numel() for tensor in state.values()),
-        "remark": str(_refusal(path, known)),
-    }
+        raise unknown_network(path)
+    if known.kind == "prior":
+        raise CheckpointError(
+            f"{path.name} is a {known.label}, which works only together with its "
+            "model: load the model's file and give this one as prior=."
+        )
+    module = published_module(known.family)
+    if module is None:
+        raise CheckpointError(
+            f"{path.name} is a model of the {known.label} family, which this version "
+            "of napari-flowsr cannot run. Update napari-flowsr, or use another model."
+        )
+    return known, module
 
 
 def _scales(config: Any) -> tuple[tuple[float, ...], tuple[float, float] | None, str]:
@@ -352,10 +217,7 @@ def read_official(
     assume = dict(assume or {})
     check_assume(assume)
     state = read_state(path)
-    known = recognise(state)
-    module = published_module(known.family) if known and is_runnable(known) else None
-    if known is None or module is None:
-        raise _refusal(path, known)
+    known, module = _translator(path, state)
     foreign = sorted(set(assume) - set(module.ASSUMABLE))
     if foreign:
         taken = ", ".join(module.ASSUMABLE) or "nothing"
@@ -363,7 +225,16 @@ def read_official(
             f"{path.name} is a {known.label} model; assume takes {taken} for it, not "
             f"{', '.join(foreign)}."
         )
-    config, inferred, assumed = module.infer_config(state, assume)
+    try:
+        config, inferred, assumed = module.infer_config(state, assume)
+        tensors = module.remap(state, config)
+    except (LookupError, ValueError, ArithmeticError) as error:
+        # Names and shapes are the file's: anything may be missing or too short.
+        raise CheckpointError(
+            f"{path.name} looks like a {known.label} file, but its tensors are not "
+            f"those of any network of this family ({error!r}). It is incomplete, or "
+            "of a variant that is not known; copy or download it again."
+        ) from error
     scales, scale_range, in_words = _scales(config)
     card = ModelCard(
         name=path.stem,
@@ -378,7 +249,8 @@ def read_official(
         temperature=_temperature(known, module, config),
         inferred=inferred,
         assumed=assumed,
+        # A rescaling network makes its LR images itself: see models.card.Model.
         degradation=Degradation("matlab-bicubic"),
         normalisation=Normalisation("dtype"),
     )
-    return Official(config, module.remap(state, config), card)
+    return Official(config, tensors, card)

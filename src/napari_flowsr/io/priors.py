@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from napari_flowsr.core.prior import LatentModule
@@ -25,9 +26,9 @@ from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
 from napari_flowsr.models.learned_prior_published import infer_config, remap
 
 __all__ = ["Prior", "find_prior", "import_prior", "prior_folder", "prior_names"]
-__all__ += ["read_prior"]
+__all__ += ["prior_header", "read_prior"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,18 @@ def read_prior(path: str | Path) -> Prior:
     module.float().eval().requires_grad_(False)
     told = TypeAdapter(LearnedPriorConfig).dump_python(config, mode="json")
     sha256 = file_sha256(path)
-    return Prior(module, path.stem, known.label, known.licence, sha256, told)
+    # Imported ones carry what their importer said.
+    licence = prior_header(path).get("licence", known.licence)
+    return Prior(module, path.stem, known.label, licence, sha256, told)
+
+
+def prior_header(path: Path) -> dict[str, str]:
+    """``label`` and ``licence`` of an imported prior; empty for a published file."""
+    try:
+        with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}
 
 
 # --- kept under a name ----------------------------------------------------------
@@ -118,15 +130,22 @@ def find_prior(name_or_path: str | Path) -> Path:
 
 
 def import_prior(
-    path: str | Path, name: str | None = None, *, overwrite: bool = False
+    path: str | Path,
+    name: str | None = None,
+    *,
+    overwrite: bool = False,
+    licence: str | None = None,
 ) -> str:
-    """Keep a learned prior in the user's folder; returns its name."""
+    """Keep a learned prior in the user's folder; returns its name.
+
+    ``licence`` stands instead of what is known of the published file.
+    """
     path = Path(path)
     name = path.stem if name is None else name
     if not _NAME.fullmatch(name):
         raise OptionError(
-            f"{name!r} cannot be a prior's name; up to 64 letters, digits, '.', '_' "
-            "and '-' can. Give another name."
+            f"{name!r} cannot be a prior's name; up to 64 letters, digits, '.', '_', "
+            "'+' and '-' can. Give another name."
         )
     target = prior_folder() / f"{name}.safetensors"
     if target.exists() and not overwrite:
@@ -140,7 +159,7 @@ def import_prior(
         for key, tensor in foreign.read_state(path).items()
     }
     target.parent.mkdir(parents=True, exist_ok=True)
-    about = {"label": prior.label, "licence": prior.licence}
+    about = {"label": prior.label, "licence": licence or prior.licence}
     with atomic_path(target) as temporary:
         temporary.write_bytes(save(tensors, metadata=about))
     return name

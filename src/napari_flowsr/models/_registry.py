@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_flowsr.core.flow import ConditionalFlow
 
 __all__ = ["build", "config_dict", "example_configs", "families", "family_module"]
-__all__ += ["published_module"]
+__all__ += ["is_deterministic", "published_module"]
 
 # Modules are imported when they are asked for: one more family costs no start-up time.
 _MODULES = {
@@ -62,6 +62,11 @@ def family_module(family: str) -> ModuleType:
             f"{', '.join(families())}.{hint}"
         )
     return import_module(_MODULES[family])
+
+
+def is_deterministic(family: str) -> bool:
+    """Whether a family predicts one image and has no flow; False for an unknown one."""
+    return family in _MODULES and bool(family_module(family).FLOW.deterministic)
 
 
 def published_module(family: str) -> ModuleType | None:

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor, nn
-
 from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.encoders.rrdb import RRDB
 from napari_flowsr.core.flow import ConditionalFlow, Encoded
@@ -25,6 +23,8 @@ from napari_flowsr.core.latents import LatentLevel, LatentSpec
 from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from napari_flowsr.core.latents import Latents
 
 __all__ = ["CONFIG", "FLOW", "RRDBConfig", "RRDBNet", "example_configs"]

@@ -23,7 +23,12 @@ from napari_flowsr.errors import ExportError, TrainingError
 from napari_flowsr.inference.memory import is_out_of_memory
 from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.io.images import read_image
-from napari_flowsr.models.card import Degradation, ModelCard, Normalisation
+from napari_flowsr.models.card import (
+    NOT_STATED,
+    Degradation,
+    ModelCard,
+    Normalisation,
+)
 from napari_flowsr.training.checks import check
 from napari_flowsr.training.events import (
     Checkpoint,
@@ -66,7 +71,7 @@ def _card(run: TrainingRun, seconds: float, images: int) -> ModelCard:
         scales=flow.scales,
         channels=flow.channels,
         domain=config.domain or "unknown",
-        licence=config.licence or "unknown",
+        licence=config.licence or NOT_STATED,
         description=config.description,
         not_for=config.not_for,
         parameters=flow.parameter_count,

@@ -170,7 +170,8 @@ class RRDB(nn.Module):
                 own = F.avg_pool2d(features, 2**-d) if d < 0 else features
             if stacked is not None:
                 # nearest picks the top left pixel of each 2 x 2 when shrinking
-                size = (int(own.shape[-2]), int(own.shape[-1]))
+                # not made integers: an exported program takes images of any size
+                size = (own.shape[-2], own.shape[-1])
                 resized = F.interpolate(stacked, size=size, mode="nearest")
                 own = torch.cat((own, resized), 1)
             maps.append(own)

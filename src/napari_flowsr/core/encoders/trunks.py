@@ -66,7 +66,8 @@ class TwoTrunks(nn.Module):
         It is linear, so that each part is convolved apart: features of batch 1, the
         same for all samples, are convolved once.
         """
-        size = (int(y.shape[-2]), int(y.shape[-1]))
+        # not made integers: an exported program takes images of any size
+        size = (y.shape[-2], y.shape[-1])
         parts = [y, *(F.interpolate(c, size=size, mode="nearest") for c in coarser)]
         channels = [part.shape[1] for part in parts]
         weights = torch.split(self.conv_first.weight, channels, 1)
