@@ -143,7 +143,10 @@ def test_the_small_image_is_still_a_picture(gentle):
     lr, latents = flowsr.rescale_down(image, gentle, bits=8)
     blocks = image.reshape(16, 4, 12, 4).mean((1, 3))
     # 8 bits span the range of the image, without them it has its intensities.
-    assert worst(lr, (blocks - 1000) / 200 * 255) < 8
+    span = latents.about.range(0, 0)
+    assert 990 < span.low < span.high < 1210
+    expected = span.to_unit(blocks).clip(0, 1) * 255
+    assert worst(lr, expected) < 5
     plain, _ = flowsr.rescale_down(image, gentle)
     assert worst(plain, blocks) < 5
     assert latents.about.shape == (64, 48)
@@ -269,7 +272,7 @@ def test_without_latents_the_detail_is_sampled(gentle):
     assert not np.array_equal(calls[0], calls[1])
     mode = flowsr.rescale_up(lr, gentle, like=latents.about, temperature=0)
     blocks = np.kron(image[:28, :36].reshape(7, 4, 9, 4).mean((1, 3)), np.ones((4, 4)))
-    assert worst(mode[:28, :36], blocks) < 100
+    assert worst(mode[:28, :36], blocks) < 300
 
 
 def test_without_a_record_sides_are_multiples_and_types_stay(grey):

@@ -14,6 +14,7 @@ from napari_flowsr.cli import (
     doctor,
     evaluate,
     models,
+    rescale,
     train,
     upscale,
 )
@@ -68,6 +69,7 @@ app.command("upscale")(upscale.upscale)
 app.command("batch")(batch.batch)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.add_typer(rescale.app, name="rescale")
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 
