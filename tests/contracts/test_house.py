@@ -17,7 +17,11 @@ PACKAGE = ROOT / "src" / "napari_flowsr"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # Import name -> distribution name, where they differ.
-DISTRIBUTIONS = {"skimage": "scikit-image", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "bioimageio": "bioimageio-spec",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+}
 BINDINGS = {"pyqt5", "pyqt6", "pyside2", "pyside6"}
 MAX_LINES = 400
 REGISTRY_HOSTS = [
@@ -146,7 +150,7 @@ def test_what_is_imported_is_declared():
     """A package that only another one brings may be gone with its next release."""
     optional = project()["optional-dependencies"]
     declared = names(project()["dependencies"])
-    for extra in ("zarr", "distributed", "hub", "metrics"):
+    for extra in ("zarr", "distributed", "hub", "bioimageio", "metrics"):
         declared |= names(optional[extra])
     undeclared = set()
     for path in SOURCES:

@@ -23,13 +23,14 @@ from napari_flowsr.errors import (
     OptionError,
 )
 from napari_flowsr.io import atomic
+from napari_flowsr.io.catalogue import holds_prior
 from napari_flowsr.io.checkpoint import (
     file_sha256,
     read_header,
     read_model,
     save_model,
 )
-from napari_flowsr.io.foreign import ASSUME, describe_unrunnable, read_state
+from napari_flowsr.io.foreign import ASSUME, read_state
 from napari_flowsr.models._registry import build
 from napari_flowsr.models.card import Degradation, ModelCard, Normalisation
 
@@ -301,11 +302,7 @@ def test_other_published_files_are_known_by_name(label: str, tmp_path: Path) -> 
     with pytest.raises(CheckpointError, match=message) as caught:
         read_model(path)
     assert label in str(caught.value)
-    about = describe_unrunnable(path)
-    assert about is not None
-    assert about["label"] == label
-    assert about["tensors"] == 1
-    assert about["parameters"] == 6
+    assert holds_prior(path)
 
 
 def test_wrapped_files_are_unwrapped(tmp_path: Path) -> None:

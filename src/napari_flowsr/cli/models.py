@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_flowsr.cli import _export
+from napari_flowsr.cli._inspect import card_rows, inspected, plain, scales_of
 from napari_flowsr.cli._options import JsonOption, OverwriteOption
-from napari_flowsr.cli._show import facts, say, show_json, show_table
+from napari_flowsr.cli._show import facts, progress_bar, say, show_json, show_table
 from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
-    from napari_flowsr.models.card import Model, ModelCard
+    from pathlib import Path
+
+    from napari_flowsr.io.catalogue import Entry
 
 __all__ = ["app"]
 
@@ -43,56 +47,52 @@ def _assumed(pairs: list[str] | None) -> dict[str, Any] | None:
     return out or None
 
 
-def _plain(card: ModelCard) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(card)
-
-
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """Show the models at hand, built-in and imported.
+    """Show the models at hand, built-in and imported, and the learned priors.
 
     For example:
 
     - `napari-flowsr models list`
     """
-    from napari_flowsr.io.collection import builtin_folder, list_models
+    from napari_flowsr.io.catalogue import entries
 
-    cards = list_models()
-    built_in = {path.stem for path in builtin_folder().glob("*.safetensors")}
+    found = entries()
     if as_json:
-        show_json([{**_plain(c), "built_in": c.name in built_in} for c in cards])
+        show_json(
+            [
+                {**plain(e.card), "built_in": e.is_built_in}
+                for e in found
+                if e.card is not None
+            ]
+        )
         return
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in (
-        "name",
-        "family",
-        "scales",
-        "channels",
-        "domain",
-        "licence",
-        "from",
-    ):
+    headings = ("name", "family", "scales", "channels", "domain", "licence", "from")
+    for heading in headings:
         table.add_column(heading)
-    for card in cards:
-        table.add_row(
-            card.name,
-            card.family,
-            _scales(card),
-            str(card.channels),
-            card.domain,
-            card.licence,
-            "built in" if card.name in built_in else "imported",
-        )
+    for entry in found:
+        table.add_row(*_row(entry))
     show_table(table)
     say("\nMore about one: napari-flowsr models inspect NAME")
 
 
-def _scales(card: ModelCard) -> str:
-    return ", ".join(f"{scale:g}×" for scale in card.scales)
+def _row(entry: Entry) -> tuple[str, ...]:
+    where = "built in" if entry.is_built_in else "imported"
+    card = entry.card
+    if card is None:
+        return (entry.name, entry.label, "", "", "", entry.licence, where)
+    return (
+        card.name,
+        card.family,
+        scales_of(card),
+        str(card.channels),
+        card.domain,
+        card.licence,
+        where,
+    )
 
 
 @app.command()
@@ -103,173 +103,207 @@ def inspect(
     assume: AssumeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a model or model file is: its card, configuration and sizes.
+    """Show what a model or a file is: its card, what was inferred, what was assumed.
+
+    Files of the published programs are recognised by their tensors: SRFlow, HCFlow,
+    LINF, learned priors, and RRDB encoders alone. Nothing in a file is executed.
 
     For example:
 
     - `napari-flowsr models inspect micro-2x`
     - `napari-flowsr models inspect SRFlow_DF2K_4X.pth --assume quant=255`
     """
-    from napari_flowsr.io.checkpoint import read_header
-    from napari_flowsr.io.collection import find_model, load_model
-    from napari_flowsr.io.foreign import describe_unrunnable
+    from napari_flowsr.io.catalogue import inspect_file
 
-    path = find_model(model)
-    if read_header(path) is None and (known := describe_unrunnable(path)):
-        if as_json:
-            show_json(known)
-        else:
-            show_table(facts({key.capitalize(): known[key] for key in known}))
-        return
-    loaded = load_model(model, device="cpu", assume=_assumed(assume))
-    facts_of = _inspected(loaded, path)
+    found = inspect_file(model, _assumed(assume))
     if as_json:
-        show_json(facts_of)
+        show_json(found)
         return
-    rows = _rows(loaded.card, facts_of)
-    show_table(
-        facts({key: value for key, value in rows.items() if value not in ("", "{}")})
-    )
+    show_table(facts(inspected(found)))
+    _warn(found["notices"])
 
 
-def _inspected(model: Model, path: Path) -> dict[str, Any]:
-    from dataclasses import asdict, is_dataclass
-
-    flow = model.flow
-    config = asdict(flow.config) if is_dataclass(flow.config) else dict(flow.config)  # type: ignore[arg-type]
-    side = 8 * flow.multiple_of
-    spec = flow.latent_spec((side, side), flow.scales[0])
-    return {
-        "card": _plain(model.card),
-        "config": config,
-        "file": str(path),
-        "file_bytes": path.stat().st_size,
-        "multiple_of": flow.multiple_of,
-        "receptive_field": flow.receptive_field,
-        "latents": {"lr_size": [side, side], "shapes": [list(s) for s in spec.shapes]},
-    }
-
-
-def _rows(card: ModelCard, found: dict[str, Any]) -> dict[str, Any]:
-    def pairs(mapping: Any) -> str:
-        return ", ".join(f"{key} {value}" for key, value in mapping.items())
-
-    side = found["latents"]["lr_size"][0]
-    shapes = "; ".join(" × ".join(map(str, s)) for s in found["latents"]["shapes"])
-    return {
-        "Name": card.name,
-        "Family": card.family,
-        "Scales": _scales(card),
-        "Channels": card.channels,
-        "Domain": card.domain,
-        "Description": card.description,
-        "Not for": card.not_for,
-        "Licence": card.licence,
-        "Parameters": f"{card.parameters:,}",
-        "Temperature": f"{card.temperature:g} (default)",
-        "Degradation": f"{card.degradation.name} {pairs(card.degradation.parameters)}",
-        "Normalisation": f"{card.normalisation.kind}, {card.normalisation.low:g} to "
-        f"{card.normalisation.high:g}",
-        "Metrics": pairs(card.metrics),
-        "Training": pairs(card.training),
-        "Inferred": pairs(card.inferred),
-        "Assumed": pairs(card.assumed),
-        "Configuration": pairs(found["config"]),
-        "Latents": f"{shapes} for {side} × {side} input pixels",
-        "Receptive field": f"{found['receptive_field']} input pixels to each side",
-        "Sides": f"multiples of {found['multiple_of']} inside; any size from outside",
-        "File": f"{found['file']} ({found['file_bytes'] / 2**20:.2f} MiB)",
-        "SHA-256": card.sha256,
-    }
+def _warn(notices: Any) -> None:
+    for notice in notices:
+        typer.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
+        typer.echo(notice, err=True)
 
 
 @app.command("import")
 def import_(
-    path: Annotated[
-        Path,
-        typer.Argument(help="Model file, ours or an official one.", show_default=False),
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="Model file or learned prior, ours or a published one; or an address, "
+            "https://... or hub:owner/name/file.",
+            show_default=False,
+        ),
     ],
     name: Annotated[
         str | None,
         typer.Option("--name", help="Its future name. Default: the file's."),
     ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            "--licence",
+            help="Of the weights, where the file does not tell. Asked for at a "
+            "terminal; otherwise 'not stated'.",
+            show_default=False,
+        ),
+    ] = None,
+    sha256: Annotated[
+        str | None,
+        typer.Option(
+            "--sha256",
+            help="Of a file that is downloaded; needed for https.",
+            show_default=False,
+        ),
+    ] = None,
     assume: AssumeOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep a model under a name; official files are recognised and translated.
+    """Keep a model under a name, as one self-describing .safetensors with its card.
+
+    Published files are recognised and translated; nothing in them is executed.
 
     For example:
 
     - `napari-flowsr models import my-model.safetensors --name nuclei-2x`
     - `napari-flowsr models import SRFlow_DF2K_4X.pth --name srflow-4x`
+    - `napari-flowsr models import rrdb-linf.pth --license "asked the authors"`
     """
-    from napari_flowsr.io.collection import import_model
+    from pathlib import Path
 
-    card = import_model(path, name, assume=_assumed(assume), overwrite=overwrite)
+    from napari_flowsr.io.download import is_address
+
+    if is_address(file):
+        entry = _downloaded(file, sha256, name, licence, _assumed(assume), overwrite)
+    elif sha256 is not None:
+        raise OptionError("--sha256 is for files that are downloaded. Leave it out.")
+    else:
+        entry = _imported(Path(file), name, licence, _assumed(assume), overwrite)
     if as_json:
-        show_json(_plain(card))
+        show_json(_told(entry))
         return
-    say(
-        f"Imported {card.name}: {card.family}, {_scales(card)}, {card.parameters:,} "
-        f"parameters.\nUse it: napari-flowsr upscale IMAGE --model {card.name}"
+    _say_imported(entry)
+
+
+def _downloaded(
+    address: str,
+    sha256: str | None,
+    name: str | None,
+    licence: str | None,
+    assume: dict[str, Any] | None,
+    overwrite: bool,
+) -> Entry:
+    import shutil
+
+    from napari_flowsr.io.download import download
+
+    with progress_bar() as bar:
+        task = bar.add_task("downloading", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total or None)
+
+        path = download(address, sha256, progress=progress)
+    try:
+        return _imported(path, name, licence, assume, overwrite, address)
+    finally:
+        shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _imported(
+    path: Path,
+    name: str | None,
+    licence: str | None,
+    assume: dict[str, Any] | None,
+    overwrite: bool,
+    address: str = "",
+) -> Entry:
+    from napari_flowsr.io.catalogue import import_file
+
+    licence = licence or _asked_for(path)
+    return import_file(
+        path,
+        name,
+        licence=licence,
+        assume=assume,
+        overwrite=overwrite,
+        address=address,
     )
 
 
-@app.command()
-def export(
-    model: Annotated[
-        str, typer.Argument(help="Name, or path of a model file.", show_default=False)
-    ],
-    target: Annotated[
-        Path, typer.Argument(help="The .safetensors to write.", show_default=False)
-    ],
-    half: Annotated[
-        bool, typer.Option("--half", help="Store float16: half the size.")
-    ] = False,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a model as one self-describing .safetensors file.
+def _asked_for(path: Path) -> str | None:
+    """Licence that a person at a terminal gives, where the file does not tell one."""
+    from napari_flowsr.io.catalogue import known_licence
+    from napari_flowsr.models.card import NOT_STATED, is_stated
 
-    For example:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    if not path.is_file() or is_stated(known_licence(path)):
+        return None
+    answer: str = typer.prompt(
+        "No licence is stated for these weights. Which one do they have, as far as "
+        "you know?",
+        default=NOT_STATED,
+        err=True,
+    )
+    return answer
 
-    - `napari-flowsr models export micro-2x shared/micro-2x.safetensors`
-    - `napari-flowsr models export micro-2x small.safetensors --half`
-    """
-    from napari_flowsr.io.collection import export_model, load_model
 
-    if target.is_dir():
-        target = target / f"{Path(model).stem}.safetensors"
-    if target.suffix != ".safetensors":
-        raise OptionError(f"'{target}' must end in .safetensors.")
-    if target.exists() and not overwrite:
-        raise OptionError(f"'{target}' exists already. Add --overwrite.")
-    loaded = load_model(model, device="cpu")
-    if half or Path(model).suffix == ".pth":
-        import torch
+def _told(entry: Entry) -> dict[str, Any]:
+    if entry.card is not None:
+        return plain(entry.card)
+    return {
+        "name": entry.name,
+        "kind": entry.kind,
+        "label": entry.label,
+        "licence": entry.licence,
+    }
 
-        from napari_flowsr.io.checkpoint import save_model
 
-        dtype = torch.float16 if half else torch.float32
-        save_model(target, loaded.flow, loaded.card, dtype=dtype)
-    else:
-        export_model(model, target)
-    sha256 = load_model(target, device="cpu").card.sha256
-    if as_json:
-        show_json(
-            {"file": str(target), "bytes": target.stat().st_size, "sha256": sha256}
+def _say_imported(entry: Entry) -> None:
+    from napari_flowsr.io.catalogue import licence_notice, notices
+
+    card = entry.card
+    if card is None:
+        say(
+            f"Imported {entry.name}: {entry.label}; licence: {entry.licence}.\nUse it "
+            f"with its model: napari-flowsr upscale IMAGE --model MODEL --prior "
+            f"{entry.name}"
         )
+        if entry.licence_is_stated:
+            return
+        _warn([licence_notice(entry.name)])
         return
-    say(f"Wrote {target} ({target.stat().st_size / 2**20:.2f} MiB), SHA-256 {sha256}.")
+    say(f"Imported {card.name}: {card.family}, {scales_of(card)}.")
+    show_table(facts(card_rows(card)))
+    say(f"\nUse it: napari-flowsr upscale IMAGE --model {card.name}")
+    _warn(notices(card))
+
+
+app.command("export")(_export.export)
 
 
 @app.command()
 def remove(
-    name: Annotated[str, typer.Argument(help="An imported model.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(help="An imported model or learned prior.", show_default=False),
+    ],
 ) -> None:
-    """Delete an imported model; built-in ones stay."""
-    from napari_flowsr.io.collection import remove_model
+    """Delete an imported model or learned prior; built-in ones stay.
 
-    remove_model(name)
+    For example:
+
+    - `napari-flowsr models remove srflow-4x`
+    """
+    from napari_flowsr.io.catalogue import remove as delete
+
+    delete(name)
     say(f"Removed {name}.")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from napari_flowsr.models.card import Model
 
 __all__ = ["Entry", "cleaned_licence", "entries", "holds_prior", "import_file"]
-__all__ += ["inspect_file", "notices", "proposed_name", "remove"]
+__all__ += ["inspect_file", "known_licence", "licence_notice", "notices"]
+__all__ += ["proposed_name", "remove"]
 
 _LONGEST_LICENCE = 300
 
@@ -41,6 +42,11 @@ class Entry:
     """Of a model."""
     label: str = ""
     """Of a prior: what it is a prior of."""
+
+    @property
+    def licence_is_stated(self) -> bool:
+        """As `ModelCard.licence_is_stated`."""
+        return is_stated(self.licence)
 
 
 def notices(card: ModelCard) -> tuple[str, ...]:
@@ -180,6 +186,17 @@ def _of_model(model: Model) -> dict[str, Any]:
 
 
 # --- importing ------------------------------------------------------------------
+
+
+def known_licence(path: Path) -> str:
+    """Licence that a file tells, or that is known of its published kind."""
+    header = read_header(path)
+    if header is not None:
+        return header.card.licence
+    known = foreign.recognise(foreign.read_state(path))
+    if known is None:
+        raise foreign.unknown_network(path)
+    return known.licence
 
 
 def proposed_name(path: str | Path) -> str:
