@@ -242,7 +242,7 @@ def _embedded(matrix: npt.ArrayLike, extra: int) -> Vector:
 def output_geometry(
     layer: Any,
     box: Box,
-    hr_shape: Sequence[int],
+    hr_shape: Sequence[float],
     *,
     leading: Iterable[str] = (),
     pixel_size_um: float | None = None,
@@ -255,8 +255,9 @@ def output_geometry(
         The input.
     box : Box
         The part of it that was enlarged.
-    hr_shape : sequence of int
-        Of one sample; colour, if any, last.
+    hr_shape : sequence of float
+        Of one sample; colour, if any, last. Its ratio to the shape of ``box`` is the
+        scale.
     leading : iterable of str
         Labels of axes in front of the layer's own, such as ``"sample"``.
     pixel_size_um : float, optional

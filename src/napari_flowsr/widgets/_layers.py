@@ -24,8 +24,11 @@ from napari_flowsr.widgets._geometry import (
     whole_box,
 )
 
-__all__ = ["PREVIEW", "Output", "Source", "add_outputs", "make_outputs", "own_layers"]
+__all__ = ["PREVIEW", "UPSCALE", "Output", "Source", "add_outputs", "make_output"]
+__all__ += ["look", "make_outputs", "own_layers", "spread_top"]
 
+UPSCALE = "upscale"
+"""What made a layer whose record names no tool."""
 PREVIEW = "napari-flowsr-preview"
 """Key in the metadata of a layer that is shown only while the rest is computed."""
 
@@ -100,20 +103,20 @@ def _title(source: Source, model: str, kind: str, number: int | None) -> str:
     return f"{source.name} · {what} · {model}"
 
 
-def _top(data: npt.NDArray[Any]) -> float:
+def spread_top(data: npt.NDArray[Any]) -> float:
     """Upper limit of a spread: a few extreme pixels would leave the rest black."""
     if not data.size:
         return 1.0
     return float(np.quantile(data, _BRIGHTEST)) or float(np.max(data)) or 1.0
 
 
-def _look(source: Source, kind: str, colormap: str, data: Any) -> dict[str, Any]:
+def look(source: Source, kind: str, colormap: str, data: Any) -> dict[str, Any]:
     """Colours: those of the input for images, fixed limits from 0 for spreads."""
     layer = source.layer
     if kind in ("std", "quantile-range"):
         return {
             "colormap": colormap,
-            "contrast_limits": (0.0, _top(data)),
+            "contrast_limits": (0.0, spread_top(data)),
             "rgb": False,
         }
     if layer.rgb:
@@ -181,7 +184,7 @@ def make_output(
         # Layers made from one dict would share it: each gets its own copy.
         "metadata": {NAMESPACE: copy.deepcopy(facts)},
         **placed,
-        **_look(source, kind, colormap, data),
+        **look(source, kind, colormap, data),
     }
     return Output(data, options)
 
@@ -239,8 +242,8 @@ def make_outputs(
     return found
 
 
-def own_layers(layers: Any, source: Source) -> list[Any]:
-    """Layers that the plugin made from this source, told by their metadata alone.
+def own_layers(layers: Any, source: Source, tool: str = UPSCALE) -> list[Any]:
+    """Layers that a tool made from this source, told by their metadata alone.
 
     They know their source by its identity, so that it may be renamed, and themselves,
     so that a duplicate that the user made of one is not one of them.
@@ -248,7 +251,7 @@ def own_layers(layers: Any, source: Source) -> list[Any]:
     found = []
     for layer in layers:
         record = layer.metadata.get(NAMESPACE)
-        if not isinstance(record, Mapping):
+        if not isinstance(record, Mapping) or record.get("tool", UPSCALE) != tool:
             continue
         identity = layer.metadata.get(_IDENTITY)
         if identity is None:
@@ -264,14 +267,16 @@ def _identity(source: Source, layer: Any) -> dict[str, str]:
     return {"source": str(source.layer.unique_id), "layer": str(layer.unique_id)}
 
 
-def add_outputs(viewer: Any, source: Source, outputs: list[Output]) -> list[Any]:
-    """Put outputs into the viewer in place of the plugin's older ones.
+def add_outputs(
+    viewer: Any, source: Source, outputs: list[Output], tool: str = UPSCALE
+) -> list[Any]:
+    """Put outputs into the viewer in place of the tool's older ones.
 
     What the user did to an older layer's look (visibility, opacity, blending) is kept
     for the new one of its kind. Of what is new the samples are looked at first; the
     rest is one click away. The user's own layers are never touched.
     """
-    old = own_layers(viewer.layers, source)
+    old = own_layers(viewer.layers, source, tool)
     looks = {_kind(layer): _user_look(layer) for layer in old}
     for layer in old:
         viewer.layers.remove(layer)

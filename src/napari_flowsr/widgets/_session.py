@@ -214,15 +214,15 @@ def _whole(what: str, value: Any, least: int | None) -> None:
         raise OptionError(f"{what} is {value!r}; give a whole number{bound}.")
 
 
-def check_image_layer(layer: Any) -> None:
-    """Raise `OptionError` unless ``layer`` is an Image layer that can be upscaled."""
+def check_image_layer(layer: Any, deed: str = "upscaled") -> None:
+    """Raise `OptionError` unless ``layer`` is an Image layer of real numbers."""
     if layer is None:
         raise OptionError("There is no image. Open one, or use File > Open Sample.")
     kind = getattr(layer, "_type_string", type(layer).__name__)
     if kind != "image":
         raise OptionError(
             f"'{getattr(layer, 'name', layer)}' is a {kind} layer; only Image layers "
-            "can be upscaled. Choose an image."
+            f"can be {deed}. Choose an image."
         )
     data = layer.data[0] if layer.multiscale else layer.data
     if np.dtype(data.dtype).kind not in "biuf":

@@ -25,12 +25,24 @@ class InputFields:
         Of the session.
     viewer : napari.Viewer
         Held weakly.
+    model : ModelChoice, optional
+        Choice of the model; of all models if not given.
+    tip : str
+        What the image is for.
     """
 
-    def __init__(self, rows: QFormLayout, bindings: Bindings, viewer: Any) -> None:
+    def __init__(
+        self,
+        rows: QFormLayout,
+        bindings: Bindings,
+        viewer: Any,
+        *,
+        model: ModelChoice | None = None,
+        tip: str = "Image layer to upscale",
+    ) -> None:
         self.session = bindings.session
         self.image = LayerChoice(viewer)
-        self.image.setToolTip("Image layer to upscale")
+        self.image.setToolTip(tip)
         self.follow = QCheckBox("follow the selected image")
         self.follow.setChecked(True)
         self.follow.toggled.connect(self._set_follow)
@@ -41,7 +53,7 @@ class InputFields:
             lambda: self.image.layer,
             self._show_image,
         )
-        self.model = ModelChoice()
+        self.model = ModelChoice() if model is None else model
         bindings.bind(
             "model",
             self.model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,41 @@ def _card_in(model: str | Path) -> ModelCard | None:
     return None if header is None else header.card
 
 
+class _Box(QComboBox):
+    """Combo box that tells before it opens."""
+
+    opening = Signal()
+
+    def showPopup(self) -> None:
+        self.opening.emit()
+        super().showPopup()
+
+
 class ModelChoice(QWidget):
-    """Choice of a model by name."""
+    """Choice of a model by name.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Owner.
+    accept : callable, optional
+        Which cards are offered.
+    without : str
+        What is said where no model is offered.
+    """
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        parent: QWidget | None = None,
+        *,
+        accept: Callable[[ModelCard], bool] | None = None,
+        without: str = "",
+    ) -> None:
         super().__init__(parent)
-        self.box = QComboBox()
+        self._accept, self._without = accept, without
+        self.box = _Box()
         self.box.setToolTip("Built-in and imported models")
         self.card = QLabel()
         self.card.setWordWrap(True)
@@ -63,13 +91,16 @@ class ModelChoice(QWidget):
         self._cards: dict[str, ModelCard] = {}
         self.refresh()
         self.box.currentIndexChanged.connect(self._emit)
+        # Models may have been imported since.
+        self.box.opening.connect(self.refresh)
 
     def refresh(self) -> None:
         """Read the list of models anew."""
         from napari_flowsr.io.collection import list_models
 
         kept = self.value
-        self._cards = {card.name: card for card in list_models()}
+        cards = [c for c in list_models() if self._accept is None or self._accept(c)]
+        self._cards = {card.name: card for card in cards}
         self.box.blockSignals(True)
         self.box.clear()
         for name in self._cards:
@@ -78,6 +109,8 @@ class ModelChoice(QWidget):
         if kept is not None:
             self.choose(kept)
         self._show()
+        if kept is None and self.value is not None:
+            self.changed.emit()
 
     @property
     def value(self) -> Any:
@@ -101,9 +134,23 @@ class ModelChoice(QWidget):
                 return
         if isinstance(model, str | Path) and (card := _card_in(model)) is not None:
             self._cards[str(model)] = card
+        if self._accept is not None and not self._is_there(model):
+            # The usual model, which is not here: nothing to be listed.
+            self.box.setCurrentIndex(-1)
+            self._show()
+            return
         label = model.card.name if hasattr(model, "card") else str(model)
         self.box.addItem(label, model)
         self.box.setCurrentIndex(self.box.count() - 1)
+
+    def _is_there(self, model: Any) -> bool:
+        from napari_flowsr.errors import FlowSRError
+        from napari_flowsr.io.collection import find_model
+
+        try:
+            return hasattr(model, "card") or bool(find_model(model))
+        except FlowSRError:
+            return False
 
     def _emit(self, *_: Any) -> None:
         self._show()
@@ -111,4 +158,5 @@ class ModelChoice(QWidget):
 
     def _show(self) -> None:
         card = self.chosen_card
-        self.card.setText("" if card is None else describe(card))
+        without = "" if self._cards else self._without
+        self.card.setText(without if card is None else describe(card))

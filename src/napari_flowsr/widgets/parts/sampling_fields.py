@@ -96,7 +96,7 @@ class SamplingFields:
         self.dice.setText("⚄")
         self.dice.setToolTip("Another seed")
         self.dice.clicked.connect(self.roll)
-        row = QHBoxLayout()
+        row = self.seed_row = QHBoxLayout()
         row.addWidget(self.seed, 1)
         row.addWidget(self.dice)
         rows.addRow("Seed", row)

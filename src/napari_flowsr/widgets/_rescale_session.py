@@ -1,0 +1,155 @@
+"""State behind the Rescale dock, evented and typed, without Qt."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from psygnal import SignalGroupDescriptor
+
+from napari_flowsr.errors import ModelNotFoundError, OptionError
+from napari_flowsr.inference.rescale import DEFAULT_MODEL, HOW_TO_GET_ONE
+from napari_flowsr.inference.rescale_planes import check_rescales
+from napari_flowsr.inference.rescaled import RescaledLatents
+from napari_flowsr.models.card import Model, ModelCard
+from napari_flowsr.widgets._session import Session, check_image_layer
+
+__all__ = ["RESCALE_OUTPUTS", "RescaleSession", "can_rescale", "first_rescaling_model"]
+
+RESCALE_OUTPUTS = ("small", "restored", "error")
+"""What a run can add: the small image, the one brought back, and their difference."""
+_DIRECTIONS = ("down", "up")
+_DETAIL = ("sampled", "exact")
+_BITS = ("auto", 8, 16, None)
+
+
+def can_rescale(card: ModelCard) -> bool:
+    """Whether the family of a card makes images small."""
+    from napari_flowsr.models._registry import families, family_module
+
+    known = card.family in families()
+    return known and hasattr(family_module(card.family).FLOW, "downscale")
+
+
+def first_rescaling_model() -> str:
+    """Name of a model that there is; of the usual one, if there is none."""
+    from napari_flowsr.io.collection import list_models
+
+    names = [card.name for card in list_models() if can_rescale(card)]
+    return names[0] if names and DEFAULT_MODEL not in names else DEFAULT_MODEL
+
+
+@dataclass(eq=False)
+class RescaleSession(Session):
+    """What to make small or bring back, with what, and how.
+
+    Parameters
+    ----------
+    direction : str
+        ``"down"``: make the image small, and bring it back to see what that costs;
+        ``"up"``: the image is a small one, bring it back.
+    bits : "auto", 8, 16 or None
+        Of the small image: those of the image, or float and not rounded.
+    detail : str
+        ``"sampled"``, as from the small image alone, or ``"exact"``, from the latents.
+    latents : RescaledLatents, path or None
+        Of a small image that is to be brought back exactly; the dock puts those of the
+        last run here.
+    outputs : tuple of str
+        Some of `RESCALE_OUTPUTS`.
+    """
+
+    model: Any = DEFAULT_MODEL
+    samples: int = 1
+    outputs: tuple[str, ...] = RESCALE_OUTPUTS
+    direction: str = "down"
+    bits: int | str | None = "auto"
+    detail: str = "sampled"
+    latents: Any = None
+
+    # Latents are tensors, which have no truth value when compared.
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor(
+        equality_operators={"latents": operator.is_}
+    )
+
+    def _check_image(self) -> None:
+        check_image_layer(self.image, "rescaled")
+        data = self.image.data[0] if self.image.multiscale else self.image.data
+        if np.dtype(data.dtype).kind == "b":
+            raise OptionError(
+                f"'{self.image.name}' is a mask (truth values), which has no grey "
+                "levels to make small ones of. Choose an image; reduce a mask by "
+                "taking every n-th pixel."
+            )
+
+    def _check_model(self) -> None:
+        if isinstance(self.model, Model):
+            check_rescales(self.model)
+            return
+        try:
+            super()._check_model()
+        except ModelNotFoundError as error:
+            if self.model != DEFAULT_MODEL:
+                raise
+            raise ModelNotFoundError(f"{HOW_TO_GET_ONE}.") from error
+        card = _card_of(self.model)
+        if card is not None and not can_rescale(card):
+            raise OptionError(
+                f"The model '{card.name}' ({card.family}) only enlarges images. Choose "
+                "one of the family hcflow-rescale."
+            )
+
+    def _check_outputs(self) -> None:
+        given = self.outputs
+        listed = isinstance(given, tuple | list) and len(given) > 0
+        if not listed or any(kind not in RESCALE_OUTPUTS for kind in given):
+            raise OptionError(
+                f"Outputs are {given!r}; choose one or more of "
+                f"{', '.join(RESCALE_OUTPUTS)}."
+            )
+
+    def _check_direction(self) -> None:
+        _one_of("direction", self.direction, _DIRECTIONS)
+
+    def _check_bits(self) -> None:
+        if isinstance(self.bits, bool) or self.bits not in _BITS:
+            raise OptionError(
+                f"bits is {self.bits!r}; choose 'auto', 8, 16, or None (not rounded)."
+            )
+
+    def _check_detail(self) -> None:
+        _one_of("detail", self.detail, _DETAIL)
+
+    def _check_latents(self) -> None:
+        if self.detail != "exact" or self.direction != "up":
+            return
+        if self.latents is None:
+            raise OptionError(
+                "To bring a small image back exactly its latents are needed. Choose "
+                "their file, or let the detail be sampled."
+            )
+        if isinstance(self.latents, str | Path):
+            if not Path(self.latents).is_file():
+                raise OptionError(f"There is no file '{self.latents}'. Choose another.")
+        elif not isinstance(self.latents, RescaledLatents):
+            raise OptionError(
+                f"latents is of type {type(self.latents).__name__}; give a file, or "
+                "those that rescale_down gave."
+            )
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise OptionError(f"{name} is {value!r}; choose from {', '.join(allowed)}.")
+
+
+def _card_of(model: str | Path) -> ModelCard | None:
+    """Card in the header of a file of ours; other files have none."""
+    from napari_flowsr.io.checkpoint import read_header
+    from napari_flowsr.io.collection import find_model
+
+    header = read_header(find_model(model))
+    return None if header is None else header.card

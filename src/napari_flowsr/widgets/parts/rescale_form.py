@@ -1,0 +1,243 @@
+"""The fields of the Rescale dock, in their order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_flowsr.inference.rescale import HOW_TO_GET_ONE
+from napari_flowsr.inference.rescale_error import human_bytes
+from napari_flowsr.inference.rescaled import SUFFIX, RescaledLatents
+from napari_flowsr.widgets._rescale_session import (
+    RESCALE_OUTPUTS,
+    RescaleSession,
+    can_rescale,
+)
+from napari_flowsr.widgets.parts.advanced_fields import AdvancedFields
+from napari_flowsr.widgets.parts.fields import Bindings
+from napari_flowsr.widgets.parts.input_fields import InputFields
+from napari_flowsr.widgets.parts.model_choice import ModelChoice
+from napari_flowsr.widgets.parts.output_fields import OutputFields
+from napari_flowsr.widgets.parts.sampling_fields import SamplingFields
+
+__all__ = ["RescaleForm"]
+
+_KINDS = {
+    "small": ("small image", "A picture with a sixteenth of the pixels, at 4×"),
+    "restored": ("brought back", "What one gets from the small image"),
+    "error": ("error map", "Absolute difference to the original"),
+}
+
+
+class _Drawing(SamplingFields):
+    """Temperature and seed; there is one sample."""
+
+    def _samples(self, rows: QFormLayout, bindings: Bindings) -> None:
+        pass
+
+
+class _Outputs(OutputFields):
+    """Kinds of outputs, and the pixel size that is written into them."""
+
+    def _add_kinds(self, rows: QFormLayout) -> None:
+        self.kinds: dict[str, QCheckBox] = {}
+        column = QVBoxLayout()
+        for kind in RESCALE_OUTPUTS:
+            label, tip = _KINDS[kind]
+            box = QCheckBox(label)
+            box.setToolTip(tip)
+            box.toggled.connect(self._kinds_toggled)
+            self.kinds[kind] = box
+            column.addWidget(box)
+        self.session.events.outputs.connect(self._show_kinds)
+        self._show_kinds()
+        rows.addRow("Outputs", column)
+
+    def _kinds_toggled(self) -> None:
+        self.session.outputs = tuple(k for k, b in self.kinds.items() if b.isChecked())
+
+    def _show_kinds(self, *_: Any) -> None:
+        for kind, box in self.kinds.items():
+            box.blockSignals(True)
+            box.setChecked(kind in self.session.outputs)
+            box.blockSignals(False)
+
+    def set_enabled(self, on: bool) -> None:
+        """Grey the kinds where there is but one."""
+        for box in self.kinds.values():
+            box.setEnabled(on)
+
+
+class _Advanced(AdvancedFields):
+    """NaN pixels, device and tile."""
+
+    def _image_options(self, rows: QFormLayout) -> None:
+        self.nan = self._choice(
+            "nan",
+            {"raise": "refuse the image", "fill": "fill them"},
+            "Pixels without value",
+        )
+        rows.addRow("NaN pixels", self.nan)
+
+
+class _LatentsField(QWidget):
+    """Which latents there are, with buttons for their file."""
+
+    def __init__(self, session: RescaleSession) -> None:
+        super().__init__()
+        self.session = session
+        self.said = QLabel()
+        self.said.setWordWrap(True)
+        self.open = QPushButton("Open…")
+        self.open.setToolTip("Latents of the small image, written when it was made")
+        self.save = QPushButton("Save…")
+        self.save.setToolTip("Keep them with the small image: it then comes back")
+        self.open.clicked.connect(self._open)
+        self.save.clicked.connect(self._save)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.open)
+        buttons.addWidget(self.save)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.said)
+        column.addLayout(buttons)
+        session.events.latents.connect(self.show_state)
+        self.show_state()
+
+    def show_state(self, *_: Any) -> None:
+        """Say what there is."""
+        latents = self.session.latents
+        kept = isinstance(latents, RescaledLatents)
+        text = "none yet"
+        if kept:
+            text = f"of the last run, {human_bytes(latents.nbytes)}, in memory"
+        elif latents is not None:
+            text = Path(latents).name
+        self.said.setText(text)
+        self.save.setEnabled(kept)
+
+    def _open(self) -> None:
+        pattern = f"Latents (*{SUFFIX});;All files (*)"
+        path, _ = QFileDialog.getOpenFileName(self, "Latents", "", pattern)
+        if path:
+            self.session.latents = path
+
+    def _save(self) -> None:
+        from napari.utils.notifications import show_error, show_info
+
+        from napari_flowsr.errors import FlowSRError
+        from napari_flowsr.inference.rescaled import save_latents
+
+        pattern = f"Latents (*{SUFFIX})"
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Latents", f"small{SUFFIX}", pattern
+        )
+        if not path:
+            return
+        target = Path(path if path.endswith(".safetensors") else path + SUFFIX)
+        try:
+            save_latents(target, self.session.latents)
+        except FlowSRError as error:
+            show_error(str(error))
+            return
+        show_info(f"Latents written to {target}.")
+
+
+class RescaleForm(QWidget):
+    """Fields bound to a session.
+
+    Parameters
+    ----------
+    session : RescaleSession
+        The state.
+    viewer : napari.Viewer
+        Held weakly.
+    """
+
+    restore_clicked = Signal()
+
+    def __init__(self, session: RescaleSession, viewer: Any) -> None:
+        super().__init__()
+        self.session = session
+        self.bindings = bindings = Bindings(session)
+        self._rows = rows = QFormLayout()
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.direction = self._choice(
+            "direction",
+            {"down": "make small", "up": "bring a small image back"},
+            "Making an image small also shows what bringing it back costs",
+        )
+        rows.addRow("Do", self.direction)
+        model = ModelChoice(accept=can_rescale, without=f"<i>{HOW_TO_GET_ONE}.</i>")
+        tip = "Image layer to make small or, if it is a small one, to bring back"
+        self.input = InputFields(rows, bindings, viewer, model=model, tip=tip)
+        bits = {"auto": "as the image", 8: "8 bits", 16: "16 bits", None: "not rounded"}
+        self.bits = self._choice(
+            "bits", bits, "Whole numbers over the range of the image, or float"
+        )
+        rows.addRow("Small image", self.bits)
+        ways = {"sampled": "sampled", "exact": "exact, from latents"}
+        self.detail = self._choice(
+            "detail",
+            ways,
+            "Detail of the image that is brought back: sampled, as from the small "
+            "image alone; or what it was, from latents that need more bytes than the "
+            "image",
+        )
+        rows.addRow("Detail", self.detail)
+        self.latents = _LatentsField(session)
+        rows.addRow("Latents", self.latents)
+        self.drawing = _Drawing(rows, bindings)
+        self.output = _Outputs(rows, bindings)
+        self.advanced = _Advanced(bindings)
+        self.advanced.restore.clicked.connect(self.restore_clicked)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(rows)
+        column.addWidget(self.advanced)
+        for name in ("model", "direction", "detail"):
+            getattr(session.events, name).connect(
+                lambda *_: self._update(), check_nargs=False
+            )
+        self._update()
+
+    def _choice(self, name: str, items: dict[Any, str], tip: str) -> QComboBox:
+        box = QComboBox()
+        box.setToolTip(tip)
+        for value, label in items.items():
+            box.addItem(label, value)
+        self.bindings.choice(name, box)
+        return box
+
+    def show_problems(self, problems: dict[str, str]) -> None:
+        """Mark bad fields."""
+        self.bindings.mark(problems)
+
+    def _update(self) -> None:
+        """Show the fields that matter for what is to be done."""
+        down, exact = self.session.direction == "down", self.session.detail == "exact"
+        self.drawing.set_card(self.input.model.chosen_card)
+        self._rows.setRowVisible(self.bits, down)
+        self._rows.setRowVisible(self.latents, exact)
+        self.latents.open.setVisible(not down)
+        self._rows.setRowVisible(self.drawing.temperature, not exact)
+        self._rows.setRowVisible(self.drawing.models_own, not exact)
+        self._rows.setRowVisible(self.drawing.seed_row, not exact)
+        self.output.set_enabled(down)
+
+    def release(self) -> None:
+        """Disconnect from the viewer."""
+        self.input.release()
