@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import napari_flowsr as flowsr
+from every_family import Case, over_every_flow
 from napari_flowsr.models.card import Model, ModelCard
 from napari_flowsr.models.compact import Compact, CompactConfig
 
@@ -141,3 +142,18 @@ def test_train_checks_its_options_at_once(tmp_path) -> None:
         flowsr.train(
             tmp_path, preset="compact-2x", output=tmp_path / "m.safetensors", epochs=3
         )
+
+
+@over_every_flow
+def test_resample_and_scripts_know_the_scale(case: Case) -> None:
+    image = np.random.default_rng(0).random((7, 9)).astype(np.float32)
+    model, mask = case.model(), np.zeros((7, 9))
+    hr = flowsr.upscale(image, model, scale=case.scale, temperature=0.3)[0]
+    mask[3, 4] = 1
+    new = flowsr.resample(image, hr, mask, model, seed=4, temperature=0.3)
+    assert new.shape == hr.shape == tuple(round(case.scale * n) for n in image.shape)
+    assert not np.array_equal(new, hr)
+    post = flowsr.posterior(image, model, scale=case.scale)
+    script = flowsr.provenance_script(post.provenance("sample"))
+    assert f"'scale': {case.scale}" in script
+    compile(script, "script", "exec")

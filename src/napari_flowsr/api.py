@@ -196,13 +196,22 @@ def resample(
 
 
 def _scale_between(image: Any, hr: Any, model: Model, axes: str | None) -> float | None:
-    """Scale of a model of several scales, from the two shapes."""
-    if len(model.flow.scales) == 1:
+    """Scale of a model of several scales, or of any, from the two shapes."""
+    flow = model.flow
+    if len(flow.scales) == 1 and flow.scale_range is None:
         return None
     shape, larger = np.shape(image), np.shape(hr)
-    rows = parse_axes(axes, shape).index("Y")
-    ratio = larger[rows] / shape[rows] if len(larger) == len(shape) else 0.0
-    return min(model.flow.scales, key=lambda scale: abs(scale - ratio))
+    named = parse_axes(axes, shape)
+    if len(larger) != len(shape):
+        return None  # refused afterwards, with both shapes
+    plane = named.index("Y"), named.index("X")
+    if flow.scale_range is not None:
+        from napari_flowsr.core.flow import scale_between
+
+        small, large = ((s[plane[0]], s[plane[1]]) for s in (shape, larger))
+        return scale_between(small, large)
+    ratio = larger[plane[0]] / shape[plane[0]]
+    return min(flow.scales, key=lambda scale: abs(scale - ratio))
 
 
 def rescale_down(

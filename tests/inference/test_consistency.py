@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from every_family import over_every_family
 
-from napari_flowsr.data.degrade import downscale, upscale_bicubic
+from napari_flowsr.data.degrade import DEGRADATIONS, downscale, upscale_bicubic
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference import consistency
 from napari_flowsr.inference.consistency import Projection, lr_psnr
@@ -61,6 +62,20 @@ def test_consistent_samples_in_any_tiling(model, image, tile) -> None:
     samples = last.result.samples
     np.testing.assert_allclose(last.result.mean, samples.mean(0), atol=1e-4)
     np.testing.assert_allclose(last.result.std, samples.std(0), atol=1e-4)
+
+
+@over_every_family
+def test_consistent_samples_of_every_family(case) -> None:
+    y, x = np.mgrid[:9, :11]
+    image = (10 + 3 * np.sin(x / 2) * np.cos(y / 3)).astype(np.float32)
+    model = case.model()
+    if model.card.degradation.name not in DEGRADATIONS:
+        with pytest.raises(OptionError, match="its own network"):
+            posterior(image, model, scale=case.scale, consistent=True)
+        return
+    options = {"scale": case.scale, "temperature": 0.3}
+    post = posterior(image, model, consistent=True, tile=6, **options)
+    assert post.consistency(post.sample(1)[0])[0] >= 60
 
 
 def test_consistent_colour_stack_with_preview(model, image) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from every_family import over_every_flow
 
 from napari_flowsr.errors import (
     AxesError,
@@ -16,6 +17,7 @@ from napari_flowsr.errors import (
 )
 from napari_flowsr.inference.coding import UnitCoder
 from napari_flowsr.inference.posterior import posterior
+from napari_flowsr.models.card import Normalisation
 
 
 @pytest.mark.parametrize("tile", [None, 16])
@@ -34,6 +36,55 @@ def test_encode_in_tiles_equals_whole(model, image) -> None:
     whole, tiled = (posterior(image, model, tile=t).encode(hr) for t in (None, 11))
     for a, b in zip(whole.levels, tiled.levels, strict=True):
         assert (a - b).abs().max() < 1e-4
+
+
+@over_every_flow
+def test_every_family_in_tiles_and_back(case) -> None:
+    strip = case.strip(9)
+    # Of grey images a network of three channels gives the mean of three.
+    image = strip if case.model().flow.channels == 1 else np.stack([strip] * 3, -1)
+    axes = "YX" if image.ndim == 2 else "YXS"
+    card = {"normalisation": Normalisation("percentile", 0, 100)}
+    whole, tiled = (
+        posterior(image, case.model(**card), tile=t, scale=case.scale, axes=axes)
+        for t in (None, 9)
+    )
+    hr = posterior(
+        image, whole.model, scale=case.scale, axes=axes, temperature=0.3
+    ).sample(1)[0]
+    latents = [post.encode(hr) for post in (whole, tiled)]
+    for a, b in zip(*(found.levels for found in latents), strict=True):
+        assert (a - b).abs().max() < 1e-3 * max(1.0, float(a.abs().max()))
+    span = np.ptp(hr)
+    for post, found in zip((whole, tiled), latents, strict=True):
+        assert np.abs(post.decode(found) - hr).max() < 1e-4 * span
+    assert (latents[0].lr is not None) == whole.model.flow.encodes_lr
+    assert np.isfinite(whole.log_prob(hr)).all()
+
+
+def _far(mask: np.ndarray, model, scale: float) -> np.ndarray:
+    """HR pixels that replaced latents cannot reach."""
+    (start, stop), far = np.flatnonzero(mask.any(0))[[0, -1]], model.flow.halo + 2
+    columns = np.arange(round(mask.shape[1] * scale)) / scale
+    return (columns < start - far) | (columns > stop + far + 1)
+
+
+@over_every_flow
+def test_resampling_of_every_family(case) -> None:
+    model, strip = case.model(), case.strip(9)
+    options = {"scale": case.scale, "temperature": 0.3}
+    hr = posterior(strip, model, **options).sample(1)[0]
+    mask = np.zeros(strip.shape)
+    mask[2:5, 9:14] = 1
+    whole, tiled = (
+        posterior(strip, model, tile=t, **options).resample(hr, mask, seed=3)
+        for t in (None, 9)
+    )
+    assert np.abs(whole - tiled).max() < 1e-4 * np.ptp(hr)
+    far = _far(mask, model, case.scale)
+    assert far.any()
+    np.testing.assert_array_equal(whole[:, far], hr[:, far])
+    assert np.abs(whole - hr).max() > 1e-3 * np.ptp(hr)
 
 
 def test_latents_are_ordinary_tensors(model, image) -> None:
@@ -65,8 +116,6 @@ def test_integer_images_survive_the_round_trip(model, image) -> None:
 
 
 def test_log_prob_equals_the_flow(make_compact, image) -> None:
-    from napari_flowsr.models.card import Normalisation
-
     unit = (image - image.min()) / np.ptp(image)
     model = make_compact(normalisation=Normalisation("dtype"))
     post = posterior(unit, model)

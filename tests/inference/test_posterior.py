@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from every_family import (
+    CASES,
     over_every_family,
     over_every_flow,
+    over_every_prior,
     over_every_tiled_family,
 )
 
@@ -196,6 +198,82 @@ def test_temperature_map_per_plane(model, image) -> None:
     np.testing.assert_allclose(found, [mode[0], drawn[1]], atol=CLOSE)
 
 
+# --- learned priors -----------------------------------------------------------
+
+
+@over_every_prior
+def test_a_learned_prior_is_one_prediction_in_any_tiling(case) -> None:
+    model, strip = case.with_prior(), case.strip(9)
+    options = {"scale": case.scale, "prior": "learned"}
+    runs = [
+        result_of(posterior(strip, model, tile=t, seed=t or 0, **options), 3)
+        for t in (None, 9)
+    ]
+    whole, tiled = (run.samples for run in runs)
+    assert np.abs(tiled - whole).max() <= CLOSE * np.ptp(whole)
+    assert (whole[0] == whole[1:]).all()
+    assert (runs[0].std == 0).all()
+    assert runs[0].report["identical"]
+    # It is neither the mode nor a sample.
+    others = posterior(strip, model, scale=case.scale, temperature=0).sample(1)
+    assert np.abs(whole - others).max() > 1e-4 * np.ptp(whole)
+
+
+def test_a_learned_prior_is_that_of_the_flow() -> None:
+    (case,) = next(c.values for c in CASES if c.id == "srflow-2")
+    model = case.with_prior()
+    card = model.card.with_(normalisation=Normalisation("dtype"))
+    image = np.random.default_rng(0).random((12, 9)).astype(np.float32)
+    post = posterior(image, type(model)(card, model.flow), prior="learned", tile=4)
+    with torch.no_grad():
+        cond = model.flow.condition(torch.from_numpy(image)[None, None])
+        expected = model.flow.decode(model.flow.learned_prior(cond), cond)
+    np.testing.assert_allclose(post.sample(1)[0], expected[0, 0], atol=1e-4)
+    record = post.provenance("sample")
+    assert record["prior"] == "learned"
+    assert record["prior_name"] == "tiny-lp"
+    assert record["prior_sha256"] == "1" * 64
+    assert record["temperature"] is None
+    assert "prior_name" not in posterior(image, model).provenance("sample")
+
+
+def test_a_learned_prior_has_to_be_there(model, image) -> None:
+    with pytest.raises(OptionError, match=r"load_model\(model, prior="):
+        posterior(image, model, prior="learned")
+
+
+def test_a_learned_prior_that_explodes_is_cooled_down(image, monkeypatch) -> None:
+    (case,) = next(c.values for c in CASES if c.id == "srflow-2")
+    model = case.with_prior()
+    large = [3.0 * p for p in model.flow.latent_module.parameters()]
+    with torch.no_grad():
+        for parameter, value in zip(
+            model.flow.latent_module.parameters(), large, strict=True
+        ):
+            parameter.copy_(value)
+    free = result_of(posterior(image, model, prior="learned"), 1)
+    span = np.abs(free.samples - image.mean()).max() / np.ptp(image)
+    monkeypatch.setattr(decoder, "explosion_limit", lambda *planes: 0.6 * span)
+    found = [
+        result_of(posterior(image, model, prior="learned", tile=t), 1)
+        for t in (None, 16)
+    ]
+    assert found[0].report["redrawn_blocks"] > 0
+    np.testing.assert_allclose(found[0].samples, found[1].samples, atol=1e-3)
+
+
+def test_no_memory_for_a_learned_prior(image, monkeypatch) -> None:
+    (case,) = next(c.values for c in CASES if c.id == "srflow-2")
+    model = case.with_prior()
+
+    def never(self, initial, lr):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(type(model.flow.latent_module), "predict", never)
+    with pytest.raises(OutOfMemoryError, match="prior='gaussian'"):
+        posterior(image, model, prior="learned").sample(1)
+
+
 # --- dtypes, sizes, axes ------------------------------------------------------
 
 
@@ -257,6 +335,16 @@ def test_tiny_sizes_of_every_family(case, shape) -> None:
     assert np.isfinite(found).all()
     ratios = [b / a for a, b in zip(shape, found.shape[1:], strict=True)]
     assert post.geometry.scales == tuple(ratios)
+
+
+@over_every_prior
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (3, 2)])
+def test_tiny_sizes_with_a_learned_prior(case, shape) -> None:
+    ramp = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    post = posterior(ramp, case.with_prior(), prior="learned", scale=case.scale)
+    found = post.sample(1)[0]
+    assert found.shape == tuple(round(side * case.scale) for side in shape)
+    assert np.isfinite(found).all()
 
 
 @over_every_family

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from every_family import over_every_flow
 
 from napari_flowsr.core.latents import LatentSpec, Place, Window
 from napari_flowsr.errors import UnstableDecodeError
+from napari_flowsr.inference import decoder
 from napari_flowsr.inference.posterior import posterior
 from napari_flowsr.inference.stability import (
     COOLING,
@@ -51,6 +53,28 @@ def test_redraws_do_not_depend_on_the_tiles(field, make_pyramid, tile) -> None:
     np.testing.assert_allclose(tiled.std, whole.std, atol=1e-5)
     for key in ("redrawn_blocks", "redrawn_samples", "redraw_attempts"):
         assert tiled.report[key] == whole.report[key]
+
+
+@over_every_flow
+def test_redraws_of_every_family_do_not_depend_on_the_tiles(case, monkeypatch) -> None:
+    """The limit lies within what the family draws, so that parts are redrawn."""
+    model, strip = case.model(), case.strip(40)
+    strip = np.concatenate([strip] * 2)
+    options = {"scale": case.scale, "temperature": 1.0}
+    stable = run(strip, model, n=1, **options).samples
+    drawn = posterior(strip, model, **options)
+    span = drawn._bound.intensities.range(0, 0)
+    mode = run(strip, model, n=1, scale=case.scale, temperature=0).samples
+    most, least = (np.abs(span.to_unit(a)).max() for a in (stable, mode))
+    if most <= 1.02 * least:
+        pytest.fail("Noise moves nothing here: the test would be empty.")
+    limit = float(least + 0.8 * (most - least))
+    monkeypatch.setattr(decoder, "explosion_limit", lambda *planes: limit)
+    whole, tiled = (run(strip, model, n=1, tile=t, **options) for t in (None, 40))
+    assert whole.report["redrawn_blocks"] > 0
+    assert np.abs(span.to_unit(whole.samples)).max() <= limit * (1 + 1e-6)
+    assert np.abs(whole.samples - tiled.samples).max() < 1e-4 * np.ptp(whole.samples)
+    assert tiled.report["redrawn_blocks"] == whole.report["redrawn_blocks"]
 
 
 def test_redraws_do_not_depend_on_batches_or_preview(field, make_pyramid) -> None:

@@ -14,6 +14,7 @@ from skimage import data
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from every_family import Case, over_every_family
 from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.latents import Latents
 from napari_flowsr.data.resize import imresize
@@ -255,3 +256,22 @@ def test_the_device_of_the_model_is_used(
     monkeypatch.setattr(plane, "posterior", spy)
     evaluate(folder / "0.tif", make(), n=1)
     assert seen == [torch.device("cpu")] * 2
+
+
+@over_every_family
+def test_every_family_has_its_figures(case: Case) -> None:
+    """Of sides that are no multiple of the scale, and of colour where it is seen."""
+    model = case.model()
+    channels = model.flow.channels
+    pixels = data.cell()[250:305, 300:363].astype(np.float32) / 255
+    plane = Plane(np.stack([pixels] * channels), "cell")
+    found = evaluate_plane(plane, model, n=2, scale=case.scale, temperature=0.3)
+    sides = zip(found.hr.shape[1:], found.lr.shape[1:], pixels.shape, strict=True)
+    multiple = model.flow.multiple_of
+    for side, small, given in sides:
+        assert side == round(small * case.scale) <= given
+        assert given < round((small + multiple) * case.scale)  # as much as there is
+    assert set(found.figures) == KEYS
+    assert math.isnan(found.figures["bpd"]) == model.flow.deterministic
+    for key in ("psnr", "lr_psnr"):
+        assert all(math.isfinite(v) for v in found.figures[key].values())

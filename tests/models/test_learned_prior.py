@@ -148,6 +148,7 @@ def test_incomplete_files_are_refused(name: str, tmp_path: Path) -> None:
         {"dim": 0},
         {"level_channels": ()},
         {"kind": "patch"},
+        {"level_channels": (6, 1)},
         {"kind": "patch", "level_channels": (27,), "dim": 5},
         {"generator": "edsr"},
     ],

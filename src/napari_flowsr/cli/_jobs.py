@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -39,6 +40,8 @@ class Job:
     device: str = "auto"
     nan: str = "raise"
     pixel_size: float | None = None
+    target_pixel_size: float | None = None
+    prior_model: str | None = None
     outputs: str = "samples"
     overwrite: bool = False
 
@@ -49,9 +52,19 @@ class Job:
                 f"--outputs is '{self.outputs}'; expected names out of "
                 f"{', '.join(OUTPUTS)}, separated by commas."
             )
-        if self.pixel_size is not None and not self.pixel_size > 0:
+        for name in ("pixel_size", "target_pixel_size"):
+            size = getattr(self, name)
+            if size is not None and not 0 < size < math.inf:
+                raise OptionError(
+                    f"--{name.replace('_', '-')} is {size:g}; expected a positive size "
+                    "in µm."
+                )
+        if self.scale is not None and self.target_pixel_size is not None:
+            raise OptionError("Give --scale or --target-pixel-size, not both.")
+        if self.prior == "learned" and self.prior_model is None:
             raise OptionError(
-                f"--pixel-size is {self.pixel_size:g}; expected a positive size in µm."
+                "--prior learned needs a learned prior; say which by --prior-model "
+                "NAME or FILE."
             )
         _ = self.tile_side
 
@@ -97,7 +110,26 @@ class Job:
         """Load the model."""
         from napari_flowsr.io.collection import load_model
 
-        return load_model(self.model, device=self.device)
+        return load_model(self.model, device=self.device, prior=self.prior_model)
+
+    def scale_of(self, image: ImageFile) -> float | None:
+        """Scale to use, from the pixel sizes if a target was given."""
+        if self.target_pixel_size is None:
+            return self.scale
+        sizes = dict(image.pixel_size or {})
+        if self.pixel_size is not None:
+            sizes |= {"Y": self.pixel_size, "X": self.pixel_size}
+        if not {"Y", "X"} <= set(sizes):
+            raise OptionError(
+                "--target-pixel-size needs the pixel size of the input, which the file "
+                "does not say. Add --pixel-size."
+            )
+        if not math.isclose(sizes["Y"], sizes["X"], rel_tol=1e-3):
+            raise OptionError(
+                f"The input's pixels are {sizes['Y']:g} x {sizes['X']:g} µm; "
+                "--target-pixel-size needs square ones. Give --scale instead."
+            )
+        return sizes["Y"] / self.target_pixel_size
 
     def posterior(self, image: ImageFile, model: Model) -> Posterior:
         """Bind an image to the model."""
@@ -108,9 +140,9 @@ class Job:
             model,
             temperature=self.temperature,
             seed=self.seed,
-            scale=self.scale,
+            scale=self.scale_of(image),
             axes=self.axes or image.axes,
-            prior=self.prior,
+            prior="learned" if self.prior_model else self.prior,
             noise=self.noise,
             consistent=self.consistent,
             tile=self.tile_side,  # type: ignore[arg-type]

@@ -17,10 +17,12 @@ __all__ = [
     "OutputsOption",
     "OverwriteOption",
     "PixelSizeOption",
+    "PriorModelOption",
     "PriorOption",
     "SamplesOption",
     "ScaleOption",
     "SeedOption",
+    "TargetOption",
     "TemperatureOption",
     "TileOption",
 ]
@@ -53,7 +55,9 @@ SeedOption = Annotated[
 ]
 ScaleOption = Annotated[
     float | None,
-    typer.Option("--scale", help="Factor, for models that have several."),
+    typer.Option(
+        "--scale", help="Factor, for models that have several or take any number."
+    ),
 ]
 AxesOption = Annotated[
     str | None,
@@ -64,7 +68,28 @@ AxesOption = Annotated[
     ),
 ]
 PriorOption = Annotated[
-    str, typer.Option("--prior", help="Distribution of the latents: gaussian.")
+    str,
+    typer.Option(
+        "--prior",
+        help="Where the latents come from: gaussian, or learned (one prediction; needs "
+        "--prior-model).",
+    ),
+]
+PriorModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prior-model",
+        help="Learned prior to load with the model, by name or file; implies --prior "
+        "learned.",
+    ),
+]
+TargetOption = Annotated[
+    float | None,
+    typer.Option(
+        "--target-pixel-size",
+        help="Pixel size of the result in µm instead of --scale, for models of any "
+        "scale.",
+    ),
 ]
 NoiseOption = Annotated[
     str,

@@ -58,7 +58,9 @@ def batch(
     scale: options.ScaleOption = None,
     axes: options.AxesOption = None,
     pixel_size: options.PixelSizeOption = None,
+    target_pixel_size: options.TargetOption = None,
     prior: options.PriorOption = "gaussian",
+    prior_model: options.PriorModelOption = None,
     noise: options.NoiseOption = "per-plane",
     consistent: options.ConsistentOption = False,
     tile: options.TileOption = "auto",
@@ -79,7 +81,8 @@ def batch(
     job = Job(
         model=model, n=n, temperature=temperature, seed=seed, scale=scale, axes=axes,
         prior=prior, noise=noise, consistent=consistent, tile=tile, device=device,
-        nan=nan, pixel_size=pixel_size, outputs=outputs, overwrite=overwrite,
+        nan=nan, pixel_size=pixel_size, target_pixel_size=target_pixel_size,
+        prior_model=prior_model, outputs=outputs, overwrite=overwrite,
     )  # fmt: skip
     sources = _find(source, pattern, recursive, target)
     suffix = _suffix(file_format)

@@ -45,7 +45,9 @@ def upscale(
     scale: options.ScaleOption = None,
     axes: options.AxesOption = None,
     pixel_size: options.PixelSizeOption = None,
+    target_pixel_size: options.TargetOption = None,
     prior: options.PriorOption = "gaussian",
+    prior_model: options.PriorModelOption = None,
     noise: options.NoiseOption = "per-plane",
     consistent: options.ConsistentOption = False,
     tile: options.TileOption = "auto",
@@ -68,7 +70,8 @@ def upscale(
     job = Job(
         model=model, n=n, temperature=temperature, seed=seed, scale=scale, axes=axes,
         prior=prior, noise=noise, consistent=consistent, tile=tile, device=device,
-        nan=nan, pixel_size=pixel_size, outputs=outputs, overwrite=overwrite,
+        nan=nan, pixel_size=pixel_size, target_pixel_size=target_pixel_size,
+        prior_model=prior_model, outputs=outputs, overwrite=overwrite,
     )  # fmt: skip
     sources, output, output_dir = _sort_out(paths, output, output_dir)
     plan = {s: jobs.targets(s, job, output, output_dir) for s in sources}

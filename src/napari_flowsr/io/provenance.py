@@ -175,7 +175,8 @@ def _script(facts: Mapping[str, Any]) -> str:
         model=facts["model"],
         model_sha256=facts["model_sha256"],
         options=pprint.pformat(options, width=84, sort_dicts=False),
-        load=_load(facts.get("assume")),
+        load=_load(facts),
+        prior=_prior_constants(facts),
         crop=crop,
         # The hash is that of the whole source, or of the region that was passed on.
         matches="SOURCE_SHA256 not in (found, image_hash(image))"
@@ -287,15 +288,36 @@ def _crop(facts: Mapping[str, Any]) -> str:
     return f"    image = image[{index}]\n"
 
 
-def _load(assume: Any) -> str:
-    """Lines that load the model, with what was assumed about an official file."""
-    if not assume:
-        return "    loaded = flowsr.load_model(model, device=device)\n"
+def _load(facts: Mapping[str, Any]) -> str:
+    """Lines that load the model, with its learned prior and what was assumed."""
+    assume, learned = facts.get("assume"), facts.get("prior") == "learned"
+    options = "model, device, prior=PRIOR" if learned else "model, device"
+    if assume:
+        text = (
+            "    try:\n"
+            f"        loaded = flowsr.load_model({options}, assume={assume!r})\n"
+            "    except OptionError:  # an imported copy states these itself\n"
+            f"        loaded = flowsr.load_model({options})\n"
+        )
+    else:
+        text = f"    loaded = flowsr.load_model({options})\n"
+    if learned:
+        text += (
+            '    if loaded.card.prior["sha256"] != PRIOR_SHA256:\n'
+            '        raise OptionError(f"{PRIOR} is another learned prior: its SHA-256 '
+            'is not {PRIOR_SHA256}.")\n'
+        )
+    return text
+
+
+def _prior_constants(facts: Mapping[str, Any]) -> str:
+    """Lines that name the learned prior, empty without one."""
+    if facts.get("prior") != "learned":
+        return ""
+    name, sha256 = (str(facts.get(f"prior_{key}", "")) for key in ("name", "sha256"))
     return (
-        "    try:\n"
-        f"        loaded = flowsr.load_model(model, device, assume={assume!r})\n"
-        "    except OptionError:  # an imported copy states these itself\n"
-        "        loaded = flowsr.load_model(model, device)\n"
+        "# A name among the imported learned priors, or the path of its file.\n"
+        f"PRIOR = {name!r}\nPRIOR_SHA256 = {sha256!r}\n"
     )
 
 
@@ -326,7 +348,7 @@ from napari_flowsr.io.provenance import image_hash, unpack_array
 SOURCE_SHA256 = {source!r}
 MODEL = {model!r}
 MODEL_SHA256 = {model_sha256!r}
-OPTIONS = {options}
+{prior}OPTIONS = {options}
 
 
 # The result was made on: {device}

@@ -1,7 +1,8 @@
 """Evaluation protocol: what the figures of cards and notes mean.
 
 HR is scaled to its 0.1-99.9 percentile range and clipped to ``[0, 1]``; the LR image is
-its MATLAB-style antialiased bicubic reduction in floating point, not rounded. RGB is
+its MATLAB-style antialiased bicubic reduction in floating point, not rounded (of a
+rescaling model: what the model itself makes of it). RGB is
 compared per channel, one-channel models see the luminance. A border of ``scale``
 pixels (one LR pixel for LR-PSNR) is left out, the peak is 1, and figures are means over
 images. Every plane of a stack, and every channel, is an image.
@@ -15,7 +16,7 @@ images. Every plane of a stack, and every channel, is an image.
 ``diversity``
     Mean over pixels of the samples' standard deviation.
 ``bpd``
-    Bits per dimension of the 8-bit image.
+    Bits per dimension of the 8-bit image; NaN for a network without a density.
 ``coverage_50``, ``coverage_90``
     Share of pixels whose truth lies in the central interval. Few samples cannot show
     low values, see ``coverage_floor`` of the result; NaN where they would tell nothing

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_flowsr.core.places import Place, hr_side, lr_side
 from napari_flowsr.data.degrade import downscale, upscale_bicubic
 from napari_flowsr.errors import OptionError, OutOfMemoryError, SizeError
 from napari_flowsr.inference.events import Finished, Result
@@ -19,7 +19,7 @@ from napari_flowsr.inference.options import ProgressCallback, check_count, check
 from napari_flowsr.inference.posterior import posterior
 from napari_flowsr.metrics.calibration import coverage, diversity, fair_crps
 from napari_flowsr.metrics.fidelity import crop_border, psnr, ssim
-from napari_flowsr.models.card import Model, Normalisation
+from napari_flowsr.models.card import OWN_NETWORK, Model, Normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,14 +66,14 @@ def _central_crop(plane: Plane, model: Model, scale: float, side: int | None) ->
     """The largest part that is whole LR pixels, and as many as the flow takes."""
     if side is not None and side < 1:
         raise OptionError(f"side is {side}; it is a number of HR pixels, at least 1.")
-    exact = Fraction(scale).limit_denominator(10_000)
-    multiple = int(math.lcm(model.flow.multiple_of, exact.denominator) * exact)
-    height, width = (
-        (n if side is None else min(n, side)) // multiple * multiple
+    multiple = model.flow.multiple_of
+    small = [
+        lr_side(n if side is None else min(n, side), scale, multiple)
         for n in plane.pixels.shape[1:]
-    )
-    if min(height, width) < _SMALLEST_LR * scale:
-        least = math.ceil(_SMALLEST_LR * scale / multiple) * multiple
+    ]
+    height, width = (hr_side(n, scale) for n in small)
+    if min(small) < _SMALLEST_LR:
+        least = hr_side(-(-_SMALLEST_LR // multiple) * multiple, scale)
         raise SizeError(
             f"'{plane.name}' has {plane.pixels.shape[1]} x {plane.pixels.shape[2]} "
             f"pixels{'' if side is None else f', of which {side} on a side are used'}; "
@@ -86,14 +86,22 @@ def _central_crop(plane: Plane, model: Model, scale: float, side: int | None) ->
     return np.ascontiguousarray(crop)
 
 
-def _bits_per_dimension(model: Model, hr: Image, lr: Image, seed: int) -> float:
-    """Bits per dimension of the 8-bit image: uniform noise, density per grey level."""
+def _bits_per_dimension(
+    model: Model, hr: Image, lr: Image, scale: float, seed: int
+) -> float:
+    """Bits per dimension of the 8-bit image: uniform noise, density per grey level.
+
+    NaN for a deterministic network, which has no density.
+    """
     flow = model.flow
+    if flow.deterministic:
+        return math.nan
     rng = np.random.default_rng(seed)
     noisy = hr + (rng.random(hr.shape, np.float32) - 0.5) / np.float32(_LEVELS)
     try:
         with torch.inference_mode():
             cond = flow.condition(torch.from_numpy(lr)[None].to(flow.device))
+            cond = cond.at(Place.all_of(cond.lr_size, scale))
             inside = torch.from_numpy(noisy)[None].to(flow.device)
             log_prob = float(flow.log_prob(inside, cond))
     except (RuntimeError, MemoryError) as error:
@@ -181,25 +189,42 @@ def evaluate_plane(
     """
     n, factor = check_count(n), check_scale(scale, model.flow)
     hr = _central_crop(plane, model, factor, side)
-    lr = downscale(torch.from_numpy(hr), factor, model.card.degradation.name)
+    reduce = _reduction(model, factor)
+    lr = reduce(torch.from_numpy(hr))
     bicubic = upscale_bicubic(lr, factor).numpy()
     drawing = _Drawing(model, lr.numpy(), factor, seed, progress)
     mode = drawing.draw(0.0, 1)[0][0]
     samples, result = drawing.draw(temperature, n)
     mean = samples.mean(0, dtype=np.float64).astype(np.float32)
     found = Evaluated(plane.name, hr, lr.numpy(), bicubic, mode, samples, mean, {})
-    figures = _figures(found, factor, model.card.degradation.name)
+    figures = _figures(found, factor, reduce)
     figures["nonfinite"] = len(result.report["redrawn_samples"]) / n
-    figures["bpd"] = _bits_per_dimension(model, hr, found.lr, seed)
+    figures["bpd"] = _bits_per_dimension(model, hr, found.lr, factor, seed)
     return replace(found, figures=figures)
 
 
-def _figures(found: Evaluated, scale: float, degradation: str) -> dict[str, Any]:
+def _reduction(model: Model, scale: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """How HR images ``(C, H, W)`` are made small: by a rescaling model itself."""
+    name, flow = model.card.degradation.name, model.flow
+    if name != OWN_NETWORK:
+        return lambda hr: downscale(hr, scale, name)
+
+    @torch.inference_mode()
+    def by_network(hr: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = flow.downscale(hr[None].to(flow.device))[0]  # type: ignore[operator]
+        return made[0].cpu().clone()
+
+    return by_network
+
+
+def _figures(
+    found: Evaluated, scale: float, reduce: Callable[[torch.Tensor], torch.Tensor]
+) -> dict[str, Any]:
     """All but what needs the model."""
     border = math.ceil(scale)
 
     def consistency(image: Image) -> float:
-        reduced = downscale(torch.from_numpy(image), scale, degradation)
+        reduced = reduce(torch.from_numpy(image))
         return psnr(reduced.numpy(), found.lr, 1)
 
     def over_all(measure: Callable[[Image], float]) -> dict[str, float]:

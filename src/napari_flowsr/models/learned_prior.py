@@ -69,6 +69,11 @@ class LearnedPriorConfig:
                 "A learned prior of the kind 'patch' is for one level and has an even "
                 f"dim; got {self.level_channels} and {self.dim}."
             )
+        if self.kind == "pyramid" and min(self.level_channels) < 2:
+            raise OptionError(
+                "A learned prior of the kind 'pyramid' standardises over the channels "
+                f"of a level, so that each needs 2 or more; got {self.level_channels}."
+            )
         if self.kind == "pyramid" and self.generator != "unet":
             raise OptionError(
                 "A learned prior of the kind 'pyramid' has UNets; got the generator "

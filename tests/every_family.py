@@ -12,6 +12,7 @@ import torch
 from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.models import _registry
 from napari_flowsr.models.card import Model, ModelCard
+from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
 
 
 def as_model(flow: ConditionalFlow, **card: Any) -> Model:
@@ -47,6 +48,26 @@ class Case:
                     buffer.fill_(True)
         return as_model(flow, **card)
 
+    def with_prior(self) -> Model:
+        """The model with an untrained learned prior of the kind that fits it."""
+        model = self.model()
+        flow = model.flow
+        side = 2 * flow.multiple_of
+        levels = tuple(shape[0] for shape in flow.latent_spec((side, side)).shapes)
+        kind = "patch" if self.family == "linf" else "pyramid"
+        config = LearnedPriorConfig(
+            kind=kind,
+            level_channels=levels,
+            dim=4,
+            depth=2,
+            channels=flow.channels,
+            stride=2,
+        )
+        torch.manual_seed(1)
+        flow.attach_prior(build_prior(config))
+        facts = {"name": "tiny-lp", "sha256": "1" * 64}
+        return replace(model, card=model.card.with_(prior=facts))
+
     def strip(self, tile: int) -> np.ndarray:
         """Image of odd sides, so long that a tile's halo does not reach both ends."""
         halo = self.model().flow.halo
@@ -74,5 +95,8 @@ CASES = cases()
 FLOWS = [c for c in CASES if not c.values[0].model().flow.deterministic]
 TILED = [c for c in CASES if not c.values[0].model().flow.needs_whole]
 over_every_family = pytest.mark.parametrize("case", CASES)
+# SRFlow-LP standardises over the channels of a level, of which `l1-0` has one.
+WITH_PRIOR = [c for c in FLOWS if c.id != "l1-0"]
 over_every_flow = pytest.mark.parametrize("case", FLOWS)
 over_every_tiled_family = pytest.mark.parametrize("case", TILED)
+over_every_prior = pytest.mark.parametrize("case", WITH_PRIOR)
