@@ -18,6 +18,15 @@ OPTIONS = ("--device", "cpu")
 
 
 @pytest.fixture(autouse=True)
+def _one_thread():
+    """Tensors are tiny here: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
 def rescaler(home):
     """A tiny network under the name that the commands take by default."""
     torch.manual_seed(2)
