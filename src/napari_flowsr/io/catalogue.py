@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.errors import ModelNotFoundError, OptionError
 from napari_flowsr.io import collection, foreign, priors
-from napari_flowsr.io.checkpoint import file_sha256, read_header, read_model
+from napari_flowsr.io.checkpoint import (
+    describe_anew,
+    file_sha256,
+    read_header,
+    read_model,
+)
 from napari_flowsr.models._registry import is_deterministic
 from napari_flowsr.models.card import NOT_STATED, ModelCard, is_stated
 
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "cleaned_licence", "entries", "holds_prior", "import_file"]
 __all__ += ["inspect_file", "known_licence", "licence_notice", "notices"]
-__all__ += ["proposed_name", "remove"]
+__all__ += ["proposed_name", "remove", "state_licence"]
 
 _LONGEST_LICENCE = 300
 
@@ -99,6 +104,30 @@ def remove(name: str) -> None:
         priors.find_prior(name).unlink()
         return
     collection.remove_model(name)
+
+
+def state_licence(name: str, licence: str) -> Entry:
+    """Write into an imported model or prior which licence its weights have.
+
+    Raises
+    ------
+    OptionError
+        If it is built in, or the text is empty or too long.
+    """
+    text = cleaned_licence(licence)
+    entry = next((e for e in entries() if e.name == name), None)
+    if entry is None:
+        raise ModelNotFoundError(f"No model {name!r} is imported.")
+    if entry.is_built_in or text is None:
+        raise OptionError(
+            f"The licence of {name!r} is to be {licence!r}; give the name of a "
+            "licence, and an imported model: those of built-in ones stay."
+        )
+    if entry.card is None:
+        priors.import_prior(entry.path, name, overwrite=True, licence=text)
+    else:
+        describe_anew(entry.path, entry.card.with_(licence=text))
+    return next(e for e in entries() if (e.name, e.kind) == (name, entry.kind))
 
 
 # --- inspecting -----------------------------------------------------------------

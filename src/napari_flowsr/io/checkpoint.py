@@ -29,8 +29,8 @@ from napari_flowsr.models.card import Model, ModelCard
 if TYPE_CHECKING:
     from napari_flowsr.core.flow import ConditionalFlow
 
-__all__ = ["Header", "file_sha256", "load_weights", "read_header", "read_model"]
-__all__ += ["save_model"]
+__all__ = ["Header", "describe_anew", "file_sha256", "load_weights", "read_header"]
+__all__ += ["read_model", "save_model"]
 
 FORMAT_VERSION = 1
 _KEY = "napari-flowsr"
@@ -94,14 +94,43 @@ def save_model(
         stored = tensor.to(dtype) if tensor.is_floating_point() else tensor
         tensors[name] = stored.detach().cpu().contiguous()
     check_finite(tensors, path)
+    _write(path, tensors, flow.family, config_dict(flow.config), card)
+
+
+def describe_anew(path: str | Path, card: ModelCard) -> None:
+    """Replace the card in a file of ours; weights and their storage stay.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no file of ours, or damaged.
+    ExportError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    header = read_header(path)
+    if header is None:
+        raise CheckpointError(
+            f"{path.name} was not written by napari-flowsr: it has no card. Import it."
+        )
+    _write(path, load_file(path), header.family, header.config, card)
+
+
+def _write(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    family: str,
+    config: Mapping[str, Any],
+    card: ModelCard,
+) -> None:
     plain_card = _CARD.dump_python(card, mode="json", exclude={"sha256", "prior"})
     about = {
         "format": FORMAT_VERSION,
-        "family": flow.family,
-        "config": config_dict(flow.config),
+        "family": family,
+        "config": dict(config),
         "card": plain_card,
     }
-    data = save(tensors, metadata={_KEY: json.dumps(about, sort_keys=True)})
+    data = save(dict(tensors), metadata={_KEY: json.dumps(about, sort_keys=True)})
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 

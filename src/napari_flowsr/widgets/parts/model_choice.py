@@ -6,18 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
+from napari_flowsr.io.catalogue import notices
 from napari_flowsr.models.card import ModelCard
+from napari_flowsr.widgets._models import changes
+from napari_flowsr.widgets.parts.model_card import scales_of, warning_html
 
 __all__ = ["ModelChoice", "describe"]
 
 
 def describe(card: ModelCard) -> str:
     """Card as a few lines of rich text."""
-    scales = ", ".join(f"{s:g}×" for s in card.scales)
-    lines = [f"<b>{scales} · {card.family}</b> · {card.domain}"]
+    lines = [f"<b>{scales_of(card)} · {card.family}</b> · {card.domain}"]
     psnr, crps = card.metrics.get("psnr"), card.metrics.get("crps")
     if psnr:
         gain = psnr["mode"] - psnr["bicubic"]
@@ -80,6 +83,9 @@ class ModelChoice(QWidget):
         self._accept, self._without = accept, without
         self.box = _Box()
         self.box.setToolTip("Built-in and imported models")
+        self.warning = QLabel()
+        self.warning.setWordWrap(True)
+        self.warning.setTextFormat(Qt.TextFormat.RichText)
         self.card = QLabel()
         self.card.setWordWrap(True)
         self.card.setTextFormat(Qt.TextFormat.RichText)
@@ -87,12 +93,22 @@ class ModelChoice(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.box)
+        # Before the model is used, not after.
+        layout.addWidget(self.warning)
         layout.addWidget(self.card)
         self._cards: dict[str, ModelCard] = {}
         self.refresh()
         self.box.currentIndexChanged.connect(self._emit)
         # Models may have been imported since.
         self.box.opening.connect(self.refresh)
+        # Held weakly.
+        changes.models.connect(self._collection_changed)
+
+    def _collection_changed(self) -> None:
+        if isalive(self):
+            self.refresh()
+            # The chosen model may have gone: whoever listens validates anew.
+            self.changed.emit()
 
     def refresh(self) -> None:
         """Read the list of models anew."""
@@ -160,3 +176,6 @@ class ModelChoice(QWidget):
         card = self.chosen_card
         without = "" if self._cards else self._without
         self.card.setText(without if card is None else describe(card))
+        warned = () if card is None else notices(card)
+        self.warning.setText(warning_html(warned))
+        self.warning.setVisible(bool(warned))

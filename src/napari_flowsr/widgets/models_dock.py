@@ -1,0 +1,340 @@
+"""The Models dock: what there is, what it is for, and how to add more."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from napari.qt.threading import create_worker
+from napari.utils.notifications import show_error, show_warning
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QTimer, QUrl, Signal
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QInputDialog,
+    QMessageBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_flowsr.errors import FlowSRError, OptionError
+from napari_flowsr.io.atomic import make_folder
+from napari_flowsr.io.catalogue import Entry, proposed_name, remove, state_licence
+from napari_flowsr.io.collection import user_folder
+from napari_flowsr.widgets._importing import Outcome, Wanted, fetch_all
+from napari_flowsr.widgets._models import changes
+from napari_flowsr.widgets.parts.download_form import DownloadForm
+from napari_flowsr.widgets.parts.model_bar import ModelBar
+from napari_flowsr.widgets.parts.model_list import ModelList
+
+__all__ = ["ModelsDock"]
+
+_FILTER = "Model files (*.safetensors *.pth *.pt);;All files (*)"
+_INTERVAL = 0.1  # seconds between two messages of a worker
+
+
+class _Bridge(QObject):
+    """Messages of the worker thread; Qt brings them to the main thread."""
+
+    progressed = Signal(str, int, int)
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._last = 0.0
+
+    def tell(self, message: str, done: int, total: int) -> None:
+        """Called in the worker thread; throttled."""
+        now = time.monotonic()
+        if done and now - self._last < _INTERVAL:
+            return
+        self._last = now
+        # Qt's integers have 32 bits: kilobytes.
+        self.progressed.emit(message, done >> 10, total >> 10)
+
+
+class ModelsDock(QWidget):
+    """Built-in and imported models, their cards, and import.
+
+    Files can be dropped on the dock. Nothing is fetched from the network unless an
+    address is given.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAcceptDrops(True)
+        self._cancelled = threading.Event()
+        self._worker: Any = None
+        self._bridge = _Bridge(self)
+        self._bridge.progressed.connect(self._on_progress)
+        self._build()
+        self._connect()
+        self._update()
+
+    # --- for scripts --------------------------------------------------------------
+
+    @property
+    def models(self) -> list[Entry]:
+        """Models and learned priors, as listed."""
+        return self.list.entries
+
+    @property
+    def chosen(self) -> Entry | None:
+        """The one whose card is shown."""
+        return self.list.chosen
+
+    def choose(self, name: str) -> None:
+        """Show the card of a model."""
+        self.list.choose(name)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an import or download is going on."""
+        return self._worker is not None
+
+    def import_files(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        name: str | None = None,
+        licence: str | None = None,
+        overwrite: bool = False,
+    ) -> Any:
+        """Import files in a worker thread.
+
+        Parameters
+        ----------
+        paths : iterable of path
+            Model files or learned priors, ours or published ones.
+        name : str, optional
+            Future name, for one file; that of the file if not given.
+        licence : str, optional
+            Of the weights, where the files do not tell.
+        overwrite : bool
+            Replace imported models of the same names.
+
+        Returns
+        -------
+        FunctionWorker
+            ``returned`` gives an `Outcome`. It starts when the event loop is idle.
+
+        Raises
+        ------
+        OptionError
+            There is nothing to import, or another import is running.
+        """
+        found = [Path(path) for path in paths]
+        if name is not None and len(found) > 1:
+            raise OptionError(
+                f"One name was given for {len(found)} files. Import them apart."
+            )
+        return self._start(
+            [
+                Wanted(path=path, name=name, licence=licence, overwrite=overwrite)
+                for path in found
+            ]
+        )
+
+    def download(
+        self, address: str, sha256: str = "", *, name: str | None = None
+    ) -> Any:
+        """Fetch a file and import it, in a worker thread; see `import_files`."""
+        return self._start(
+            [Wanted(address=address.strip(), sha256=sha256.strip() or None, name=name)]
+        )
+
+    def cancel(self) -> None:
+        """End a download, or what follows the file that is being imported."""
+        self._cancelled.set()
+
+    def remove(self, name: str, *, confirm: bool = True) -> bool:
+        """Delete an imported model after a question; tell whether it was done.
+
+        Raises
+        ------
+        OptionError, ModelNotFoundError
+            If it is built in, or there is none.
+        """
+        entry = next((e for e in self.models if e.name == name), None)
+        if confirm and entry is not None and not entry.is_built_in:
+            question = f"Delete '{name}'?\n{entry.path}\nThis cannot be undone."
+            if not self._confirmed("Remove model", question):
+                return False
+        remove(name)
+        self.say(f"'{name}' was removed.")
+        changes.models.emit()
+        return True
+
+    def state_licence(self, name: str, licence: str) -> None:
+        """Write into an imported model which licence its weights have."""
+        state_licence(name, licence)
+        self.say(f"The licence of '{name}' was written into its file.")
+        changes.models.emit()
+
+    def open_folder(self) -> None:
+        """Show the folder of the imported models in the file manager."""
+        folder = make_folder(user_folder())
+        if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder))):
+            self.say(f"No file manager was found. The folder is {folder}")
+
+    # --- construction -------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.list = ModelList()
+        self.form = DownloadForm()
+        self.bar = ModelBar(self.form)
+        self.buttons = self.bar.buttons
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(self.list, 1)
+        layout.addWidget(self.bar)
+        self.setMinimumWidth(300)
+
+    def _connect(self) -> None:
+        self.list.changed.connect(self._update)
+        self.buttons["import"].clicked.connect(self._on_import)
+        self.buttons["download"].clicked.connect(self._on_download)
+        self.buttons["remove"].clicked.connect(self._on_remove)
+        self.buttons["licence"].clicked.connect(self._on_licence)
+        self.form.asked.connect(self._on_asked)
+        self.bar.open.clicked.connect(partial(self._guarded, self.open_folder))
+        self.bar.cancel.clicked.connect(self.cancel)
+        # Held weakly; other docks import and remove, too.
+        changes.models.connect(self.refresh)
+        self.destroyed.connect(self._cancelled.set)
+
+    def refresh(self) -> None:
+        """Read the collection anew."""
+        if isalive(self):
+            self.list.refresh()
+
+    # --- what the widgets show ----------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Set the status line."""
+        self.bar.status.setText(text)
+
+    def _update(self) -> None:
+        self.bar.show_state(self.chosen, is_busy=self.is_busy)
+
+    # --- working ------------------------------------------------------------------
+
+    def _start(self, wanted: Sequence[Wanted]) -> Any:
+        if self.is_busy:
+            raise OptionError("An import is running already. Wait until it is done.")
+        if not wanted:
+            raise OptionError("There is no file to import. Choose one or more.")
+        self._cancelled.clear()
+        worker = create_worker(
+            fetch_all,
+            wanted,
+            self._cancelled,
+            self._bridge.tell,
+            _start_thread=False,
+        )
+        worker.returned.connect(self._on_returned)
+        self._worker = worker
+        self.bar.advance(0, 0)
+        self._update()
+        QTimer.singleShot(0, worker.start)
+        return worker
+
+    def _on_progress(self, message: str, done: int, total: int) -> None:
+        if self.is_busy:
+            self.bar.advance(done, total)
+            self.say(message)
+
+    def _on_returned(self, outcome: Outcome) -> None:
+        self._worker = None
+        said = [f"Imported {', '.join(e.name for e in outcome.entries)}."]
+        said = said if outcome.entries else []
+        if outcome.is_cancelled:
+            said.append("Cancelled.")
+        said += [str(error) or type(error).__name__ for error in outcome.errors]
+        self.say(" ".join(said))
+        for error in outcome.errors:
+            show_error(str(error) or type(error).__name__)
+        if outcome.entries:
+            changes.models.emit()
+            self.choose(outcome.entries[-1].name)
+            self.form.hide()
+        for entry in outcome.entries:
+            if not entry.licence_is_stated:
+                show_warning(
+                    f"No licence is stated for '{entry.name}'. Ask the authors of the "
+                    "weights before you use them, and write it down with 'State "
+                    "licence…'."
+                )
+        self._update()
+
+    # --- what happens on a click --------------------------------------------------
+
+    def _guarded(self, action: Any, *_: Any) -> None:
+        try:
+            action()
+        except (FlowSRError, OSError) as error:
+            self.say(str(error))
+            show_error(str(error))
+
+    def _on_import(self) -> None:
+        paths, _ = QFileDialog.getOpenFileNames(self, "Import models", "", _FILTER)
+        if paths:
+            self._guarded(partial(self._import_asking, paths))
+
+    def _import_asking(self, paths: Sequence[str]) -> None:
+        """Import; ask before imported models of the same names are replaced."""
+        taken = {entry.name for entry in self.models if not entry.is_built_in}
+        known = [name for name in map(proposed_name, paths) if name in taken]
+        question = f"Replace {', '.join(known)}, which is imported already?"
+        if known and not self._confirmed("Import models", question):
+            return
+        self.import_files(paths, overwrite=bool(known))
+
+    def _on_download(self) -> None:
+        self.form.show()
+        self.form.address.setFocus()
+
+    def _on_asked(self, address: str, sha256: str) -> None:
+        self._guarded(partial(self.download, address, sha256))
+
+    def _on_remove(self) -> None:
+        if self.chosen is not None:
+            self._guarded(partial(self.remove, self.chosen.name))
+
+    def _on_licence(self) -> None:
+        chosen = self.chosen
+        if chosen is None:
+            return
+        text, agreed = QInputDialog.getText(
+            self, "Licence", f"Licence of the weights of '{chosen.name}':"
+        )
+        if agreed:
+            self._guarded(partial(self.state_licence, chosen.name, text))
+
+    def _confirmed(self, title: str, question: str) -> bool:
+        answer = QMessageBox.question(self, title, question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    # --- drag and drop ------------------------------------------------------------
+
+    def dragEnterEvent(self, event: Any) -> None:
+        if _dropped(event) and not self.is_busy:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: Any) -> None:
+        paths = _dropped(event)
+        if paths:
+            event.acceptProposedAction()
+            # The other program waits until the drop is over.
+            ask = partial(self._import_asking, paths)
+            QTimer.singleShot(0, partial(self._guarded, ask))
+
+
+def _dropped(event: Any) -> list[str]:
+    """Files that are being dragged."""
+    paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
+    return [path for path in paths if Path(path).is_file()]
