@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from every_family import CASES
 from napari_flowsr.models.card import Model, ModelCard
 from napari_flowsr.models.compact import Compact, CompactConfig
 
@@ -46,6 +47,20 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture
 def make_tiny() -> Callable[..., Model]:
     return tiny
+
+
+@pytest.fixture
+def any_scale() -> Model:
+    """One channel, any scale from 1 to 32."""
+    (case,) = next(c.values for c in CASES if c.id == "linf-3")
+    return case.model(name="anyscale", scale_range=(1.0, 32.0))
+
+
+@pytest.fixture
+def with_prior() -> Model:
+    """One channel, 2x, with a learned prior."""
+    (case,) = next(c.values for c in CASES if c.id == "srflow-2")
+    return case.with_prior()
 
 
 @pytest.fixture

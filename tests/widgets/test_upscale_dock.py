@@ -959,3 +959,52 @@ def test_the_viewer_is_closed_during_the_run(qtbot, plugged, gate):
     qtbot.waitUntil(lambda: not worker.is_running, timeout=WAIT)
     qtbot.waitUntil(lambda: not job.is_running, timeout=WAIT)
     assert gate.calls == 2
+
+
+def test_any_scale_by_number_and_by_the_pixel_size(qtbot, viewer, any_scale):
+    viewer.layers["cells"].units = ("um", "um")
+    widget = prepare(UpscaleDock(viewer), any_scale)
+    qtbot.addWidget(widget)
+    fields = widget.form.advanced.scales
+    assert fields.scale.isEditable()
+    fields.scale.setEditText("3.3")
+    fields.scale.changed.emit()
+    assert widget.session.scale == 3.3
+    assert fields.target.value() == pytest.approx(0.5 / 3.3, abs=1e-4)
+    fields.target.setValue(0.2)
+    assert widget.session.scale == pytest.approx(2.5)
+    assert fields.scale.value() == pytest.approx(2.5)
+    fields.target.setValue(0)
+    assert widget.session.scale is None
+    widget.session.scale = 40.0
+    assert "1 to 32" in widget.session.problems()["scale"]
+    widget.session.scale = 3.3
+    made = run(qtbot, widget)
+    (height, width), (h, w) = made[0].data.shape[-2:], viewer.layers["cells"].data.shape
+    assert (height, width) == (round(h * 3.3), round(w * 3.3))
+    expected = [0.5 * h / height, 0.5 * w / width]
+    np.testing.assert_allclose(made[0].scale[-2:], expected)
+
+
+def test_a_model_of_fixed_scale_takes_no_other(qtbot, viewer, model):
+    widget = prepare(UpscaleDock(viewer), model)
+    qtbot.addWidget(widget)
+    fields = widget.form.advanced.scales
+    assert not fields.scale.isEditable()
+    assert not fields.target.isVisibleTo(widget)
+
+
+def test_a_learned_prior_by_the_dock(qtbot, viewer, with_prior, model):
+    widget = prepare(UpscaleDock(viewer), with_prior)
+    qtbot.addWidget(widget)
+    box = widget.form.advanced.prior
+    box.setCurrentIndex(box.findText("learned (one prediction)"))
+    assert widget.session.prior == "learned"
+    assert not widget.session.problems()
+    made = run(qtbot, widget)
+    record = made[0].metadata["napari-flowsr"]
+    assert record["prior"] == "learned"
+    assert record["prior_name"] == "tiny-lp"
+    assert (made[0].data[0] == made[0].data[1:]).all()
+    widget.session.model = model
+    assert "load_model" in widget.session.problems()["prior"]

@@ -98,14 +98,6 @@ class LatentModule(nn.Module, ABC):
     """Channels of the latents, finest level first."""
     channels: int | None
     """Channels of the LR image that it sees, None if it sees latents alone."""
-    width: int
-    """Feature channels at the size of a level; what its memory is estimated from."""
-    reach: int
-    """Cells of a level, on each side, that `predict` sees around one."""
-    lr_reach: int = 0
-    """LR pixels, on each side, that it sees besides."""
-    grid: int = 1
-    """Parts of a level begin at multiples of this many cells, as its poolings do."""
 
     @abstractmethod
     def enlarged(self, lr: Tensor, hr_size: tuple[int, int]) -> Tensor:
@@ -123,8 +115,7 @@ class LatentModule(nn.Module, ABC):
         """Latents ``(B, C, H, W)`` from the initial ones and ``lr`` in ``[0, 1]``.
 
         A function of the whole image: sizes enter into the interpolation between the
-        module's own scales, so that a part computed alone, even with `reach` around
-        it, is only near to it.
+        module's own scales, so that a part cannot be computed alone.
         """
 
     def check_fits(self, flow: ConditionalFlow) -> None:

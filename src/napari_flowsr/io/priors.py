@@ -7,6 +7,7 @@ imported models.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from dataclasses import dataclass, field
@@ -22,11 +23,12 @@ from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionErro
 from napari_flowsr.io import foreign
 from napari_flowsr.io.atomic import atomic_path
 from napari_flowsr.io.checkpoint import file_sha256, load_weights
+from napari_flowsr.models.card import Model
 from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
 from napari_flowsr.models.learned_prior_published import infer_config, remap
 
 __all__ = ["Prior", "find_prior", "import_prior", "prior_folder", "prior_names"]
-__all__ += ["prior_header", "read_prior"]
+__all__ += ["prior_header", "read_prior", "with_prior"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
@@ -85,6 +87,14 @@ def read_prior(path: str | Path) -> Prior:
     # Imported ones carry what their importer said.
     licence = prior_header(path).get("licence", known.licence)
     return Prior(module, path.stem, known.label, licence, sha256, told)
+
+
+def with_prior(model: Model, name_or_path: str | Path) -> Model:
+    """The same network with a learned prior attached; ``model`` stays as it is."""
+    found = read_prior(find_prior(name_or_path))
+    flow = copy.copy(model.flow)  # shares all parameters
+    flow.attach_prior(found.module)
+    return Model(model.card.with_(prior=found.facts()), flow)
 
 
 def prior_header(path: Path) -> dict[str, str]:

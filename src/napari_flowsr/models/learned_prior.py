@@ -30,9 +30,6 @@ from napari_flowsr.errors import OptionError
 __all__ = ["LatentEDSR", "LearnedPriorConfig", "PatchPrior", "PyramidPrior", "UNet"]
 __all__ += ["build_prior"]
 
-_DENSE = 5
-"""Cells that a dense block of five convolutions sees on each side."""
-
 
 @dataclass(frozen=True)
 class LearnedPriorConfig:
@@ -156,9 +153,6 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.smallest = 2**depth
-        # Two convolutions at each size; downwards a pooling, upwards an interpolation.
-        sizes = [2**i for i in range(depth + 1)]
-        self.reach = 2 * sum(sizes) + 5 * sum(sizes[:-1])
         share = 2 if bilinear else 1
         widths = [dim * 2**i for i in range(depth)] + [dim * 2**depth // share]
         self.inc = _DoubleConv(c_in, dim)
@@ -218,7 +212,6 @@ class LatentEDSR(nn.Module):
             layers.append(nn.Conv2d(c_in, c_in, 3, padding=1))
         self.body = nn.Sequential(*layers)
         self.last_conv = nn.Conv2d(c_in, c_out, 3, padding=1)
-        self.reach = 2 * blocks + has_tail + 1
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.last_conv(x + self.body(x))
@@ -240,7 +233,6 @@ class PyramidPrior(LatentModule):
         self.config, self.level_channels = config, config.level_channels
         self.channels = None
         c = config
-        self.width = c.dim
         self.input_proj = nn.ModuleList(
             DenseNet(channels, c.dim, c.dim) for channels in c.level_channels
         )
@@ -248,7 +240,6 @@ class PyramidPrior(LatentModule):
             UNet(c.dim, channels, c.dim, c.depth, bilinear=c.bilinear)
             for channels in c.level_channels
         )
-        self.reach, self.grid = _DENSE + self.unet[0].reach, 2**c.depth
 
     def enlarged(self, lr: Tensor, hr_size: tuple[int, int]) -> Tensor:
         """The LR image enlarged bilinearly."""
@@ -278,7 +269,7 @@ class PatchPrior(LatentModule):
     def __init__(self, config: LearnedPriorConfig) -> None:
         super().__init__()
         self.config, self.level_channels = config, config.level_channels
-        self.channels, self.width = config.channels, config.dim
+        self.channels = config.channels
         (values,), half = config.level_channels, config.dim // 2
         self.input_proj = DenseNet(values, half, half)
         self.lr_proj = nn.Sequential(
@@ -291,10 +282,6 @@ class PatchPrior(LatentModule):
             if config.generator == "unet"
             else LatentEDSR(config.dim, values, config.blocks, has_tail=config.has_tail)
         )
-        self.reach = _DENSE + self.generator.reach
-        # Interpolated cells, a dense block on them, and the convolution before it.
-        self.lr_reach = (_DENSE + 1) * config.stride + 1
-        self.grid = 2**config.depth if config.generator == "unet" else 1
 
     def enlarged(self, lr: Tensor, hr_size: tuple[int, int]) -> Tensor:
         """The enlarged LR image plus what enlarging loses in it.

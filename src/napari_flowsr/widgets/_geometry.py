@@ -8,6 +8,7 @@ viewer model; neither napari nor Qt is imported.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from napari_flowsr.errors import ImageError, OptionError
 from napari_flowsr.inference.axes import parse_axes
 
 __all__ = ["Box", "layer_array", "layer_axes", "output_geometry", "resolve_roi"]
-__all__ += ["in_pixels", "shapes_box", "visible_box", "whole_box"]
+__all__ += ["in_pixels", "pixel_um", "shapes_box", "visible_box", "whole_box"]
 
 Vector = npt.NDArray[np.float64]
 
@@ -77,6 +78,18 @@ def in_pixels(layer: Any) -> bool:
     """Whether the layer's Y and X are in pixels, not in a unit of length."""
     axes = layer_axes(layer)
     return all(str(layer.units[axes.index(a)]) == "pixel" for a in "YX")
+
+
+def pixel_um(layer: Any, given: float | None = None) -> float | None:
+    """Edge of a pixel in µm; ``given`` is that of a layer in pixels. None: unknown."""
+    if in_pixels(layer):
+        return given
+    axis = layer_axes(layer).index("X")
+    try:  # a unit of the library pint, which napari's layers hold
+        size = float((layer.scale[axis] * layer.units[axis]).to("micrometer").magnitude)
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return size if 0 < size < math.inf else None
 
 
 def whole_box(layer: Any) -> Box:

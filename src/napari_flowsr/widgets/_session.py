@@ -18,9 +18,9 @@ import numpy as np
 from psygnal import SignalGroupDescriptor
 
 from napari_flowsr.errors import FlowSRError, OptionError
-from napari_flowsr.inference.options import Options
+from napari_flowsr.inference.options import Options, check_prior
 from napari_flowsr.models.card import Model
-from napari_flowsr.widgets._geometry import in_pixels
+from napari_flowsr.widgets._geometry import in_pixels, pixel_um
 
 __all__ = ["MAX_TEMPERATURE", "OUTPUT_KINDS", "Session"]
 
@@ -50,6 +50,9 @@ class Session:
         Factor; ``None`` takes the model's.
     prior, noise, consistent, nan, device, tile
         As `napari_flowsr.posterior`.
+    prior_model : str, Path or None
+        Learned prior to load with the model, for ``prior="learned"``; ``None`` takes
+        the one that a loaded model has.
     roi : str, tuple or napari.layers.Shapes
         ``"whole"``, ``"view"`` (visible field), a Shapes layer, or
         ``(y, x, height, width)`` in pixels of the input.
@@ -68,6 +71,7 @@ class Session:
     seed: int = 0
     scale: float | None = None
     prior: str = "gaussian"
+    prior_model: str | Path | None = None
     roi: Any = "whole"
     tile: int | str | None = "auto"
     device: str = "auto"
@@ -91,6 +95,13 @@ class Session:
         """Keywords of `posterior`, without image, model and axes."""
         names = ("temperature", "seed", "scale", "prior", "noise", "consistent")
         return {name: getattr(self, name) for name in (*names, "tile", "device", "nan")}
+
+    @property
+    def input_um(self) -> float | None:
+        """Edge of a pixel of the input in µm, if it is known."""
+        if self.image is None or "image" in self.problems_of("image"):
+            return None
+        return pixel_um(self.image, self.pixel_size_um)
 
     # --- validation ---------------------------------------------------------------
 
@@ -151,6 +162,19 @@ class Session:
 
     def _check_prior(self) -> None:
         Options(prior=self.prior)
+        if self.prior_model is None and isinstance(self.model, Model):
+            check_prior(self.prior, self.model.flow)
+        elif self.prior == "learned" and self.prior_model is None:
+            raise OptionError(
+                "prior is 'learned', but no learned prior is chosen. Choose one among "
+                "the imported ones, or load the model with it."
+            )
+
+    def _check_prior_model(self) -> None:
+        from napari_flowsr.io.priors import find_prior
+
+        if self.prior == "learned" and self.prior_model is not None:
+            find_prior(self.prior_model)
 
     def _check_noise(self) -> None:
         Options(noise=self.noise)

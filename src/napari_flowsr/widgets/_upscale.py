@@ -14,7 +14,7 @@ from napari_flowsr.models.card import Model
 from napari_flowsr.widgets._layers import Output, Source, make_output, make_outputs
 from napari_flowsr.widgets._session import Session
 
-__all__ = ["Preview", "Ready", "Request"]
+__all__ = ["Notice", "Preview", "Ready", "Request"]
 
 _QUANTILES = (0.05, 0.95)
 _WANTED = {"samples": "samples", "mean": "mean", "std": "std", "range": "quantiles"}
@@ -25,6 +25,13 @@ class Preview:
     """The first sample, while the others are computed."""
 
     output: Output
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What is to be known of the loaded model before it is used."""
+
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,8 @@ class Request:
         For sources in pixels.
     colormap : str
         Of spreads.
+    prior_model : str, Path or None
+        Learned prior to load with the model.
     """
 
     source: Source
@@ -89,6 +98,7 @@ class Request:
     stack: bool
     pixel_size_um: float | None
     colormap: str
+    prior_model: Any = None
 
     @classmethod
     def of(cls, session: Session, source: Source, colormap: str) -> Request:
@@ -102,16 +112,24 @@ class Request:
             stack=session.stack,
             pixel_size_um=session.pixel_size_um,
             colormap=colormap,
+            prior_model=session.prior_model if session.prior == "learned" else None,
         )
 
     def events(self) -> Iterator[Any]:
         """Compute, in the worker thread; yields progress, `Preview` and `Ready`."""
         from napari_flowsr.inference.posterior import posterior
+        from napari_flowsr.io.catalogue import notices
         from napari_flowsr.io.collection import load_model
+        from napari_flowsr.io.priors import with_prior
 
         model = self.model
         if not isinstance(model, Model):
-            model = load_model(model, device=self.options["device"])
+            device = self.options["device"]
+            model = load_model(model, device=device, prior=self.prior_model)
+        elif self.prior_model is not None:
+            model = with_prior(model, self.prior_model)
+        if warned := notices(model.card):
+            yield Notice(warned)
         post = posterior(
             self.source.array, model, axes=self.source.axes, **self.options
         )

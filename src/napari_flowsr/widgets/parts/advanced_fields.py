@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from qtpy.QtWidgets import (
@@ -17,6 +18,7 @@ from superqt import QCollapsible
 
 from napari_flowsr.models.card import ModelCard
 from napari_flowsr.widgets.parts.fields import Bindings, find_data
+from napari_flowsr.widgets.parts.scale_fields import ScaleFields
 
 __all__ = ["AdvancedFields"]
 
@@ -41,14 +43,33 @@ class AdvancedFields(QCollapsible):
         self.restore = QPushButton("Restore defaults")
         rows.addRow("", self.restore)
         self.addWidget(inner)
+        self._told: set[str] = set()
+
+    def unfold_for(self, problems: Iterable[str]) -> None:
+        """Show the fields if one of them has a problem that it did not have before."""
+        own = self._bindings.names_in(self).intersection(problems)
+        if own - self._told:
+            self.expand(animate=False)
+        self._told = own
 
     def _image_options(self, rows: QFormLayout) -> None:
-        self.scale = self._choice("scale", {None: "the model's"}, "Enlargement")
-        rows.addRow("Scale", self.scale)
+        self.scales = ScaleFields(rows, self._bindings)
+        self.scale = self.scales.scale
         self.prior = self._choice(
-            "prior", {"gaussian": "Gaussian"}, "Where the latents of a sample come from"
+            "prior",
+            {"gaussian": "Gaussian", "learned": "learned (one prediction)"},
+            "Where the latents of a sample come from",
         )
         rows.addRow("Prior", self.prior)
+        self.prior_model = self._choice(
+            "prior_model",
+            {None: "loaded with the model"},
+            "The learned prior; import its file as a model to have it here",
+        )
+        rows.addRow("Learned prior", self.prior_model)
+        self._rows = rows
+        self.session.events.prior.connect(self._show_priors)
+        self._show_priors()
         self.noise = self._choice(
             "noise",
             {"per-plane": "its own in each plane", "shared": "the same in all planes"},
@@ -103,16 +124,20 @@ class AdvancedFields(QCollapsible):
     # --- reacting -----------------------------------------------------------------
 
     def set_card(self, card: ModelCard | None) -> None:
-        """Offer the scales of the chosen model; unknown ones are left as they are."""
-        self.scale.blockSignals(True)
-        self.scale.clear()
-        self.scale.addItem("the model's", None)
-        for value in () if card is None else card.scales:
-            self.scale.addItem(f"{value:g}×", value)
-        self.scale.setCurrentIndex(max(find_data(self.scale, self.session.scale), 0))
-        self.scale.blockSignals(False)
-        if card is not None:
-            self.session.scale = self.scale.currentData()
+        """Offer the scales of the chosen model, and the learned priors at hand."""
+        self.scales.set_card(card)
+        self._show_priors()
+
+    def _show_priors(self, *_: Any) -> None:
+        """List the imported learned priors, where one is wanted."""
+        from napari_flowsr.io.priors import prior_names
+
+        learned = self.session.prior == "learned"
+        if learned:
+            for name in prior_names():
+                if find_data(self.prior_model, name) < 0:
+                    self.prior_model.addItem(name, name)
+        self._rows.setRowVisible(self.prior_model, learned)
 
     def _show_reason(self, *_: Any) -> None:
         from napari_flowsr.core.device import resolve_device
