@@ -211,6 +211,7 @@ def test_a_small_layer_is_brought_back(qtbot, dock, viewer, image):
     dock.session.image = small
     dock.session.direction = "up"
     [back] = run(qtbot, dock)
+    assert "25 B → 340 B." in dock.bar.status.text()
     np.testing.assert_array_equal(back.data, image)
     cells = viewer.layers["cells"]
     np.testing.assert_allclose(back.scale, cells.scale)
@@ -325,7 +326,7 @@ def test_fields_that_do_not_matter_are_hidden(dock):
     dock.session.direction = "up"
     assert not form.latents.open.isHidden()
     assert not form.bits.isVisible()
-    assert not form.output.kinds["error"].isEnabled()
+    assert not form.output.kinds["error"].isVisible()
 
 
 # --- cancelling ---------------------------------------------------------------

@@ -12,7 +12,7 @@ from napari_flowsr.cli import _jobs as jobs
 from napari_flowsr.cli import _options as options
 from napari_flowsr.cli._jobs import Job
 from napari_flowsr.cli._show import humanly, progress_bar, say, show_json
-from napari_flowsr.errors import AxesError, OptionError
+from napari_flowsr.errors import AxesError, ExportError, OptionError
 from napari_flowsr.inference.rescale_error import human_bytes
 from napari_flowsr.io.atomic import make_folder
 
@@ -189,6 +189,10 @@ def _check(source: Path, files: dict[str, Path], job: Job) -> None:
     for path in files.values():
         if path.resolve() == source.resolve():
             raise OptionError(f"'{source}' would be overwritten by its own result.")
+        if path.exists() and not job.overwrite:
+            raise ExportError(
+                f"'{path}' exists already. Add --overwrite, or name another OUTPUT."
+            )
     jobs.check_targets(files, job)
 
 

@@ -48,11 +48,11 @@ class Ready:
     latents : RescaledLatents or None
         Of the small image, where they were asked for.
     before, after : int
-        Bytes of the pixels, large and small.
+        Bytes of the pixels, of what was given and of what was made.
     loss : Loss or None
         Of the image that was brought back, where the original is known.
-    exact : bool
-        From the latents.
+    way : str
+        Where the detail of that comes from, in words.
     report : dict
         Facts of the last run.
     seconds : float
@@ -64,22 +64,22 @@ class Ready:
     before: int
     after: int
     loss: Loss | None
-    exact: bool
+    way: str
     report: dict[str, Any]
     seconds: float
 
     @property
     def said(self) -> str:
         """What was saved and lost, for people."""
-        share = 100 * self.after / max(1, self.before)
-        parts = [
-            f"{human_bytes(self.before)} → {human_bytes(self.after)} ({share:.2g} %)."
-        ]
+        share = ""
+        if self.after < self.before:
+            share = f" ({100 * self.after / self.before:.2g} %)"
+        before, after = human_bytes(self.before), human_bytes(self.after)
+        parts = [f"{before} → {after}{share}."]
         if self.latents is not None:
             parts.append(f"Latents: {human_bytes(self.latents.nbytes)} more.")
         if self.loss is not None:
-            way = "from the latents" if self.exact else "detail sampled"
-            parts.append(f"Brought back ({way}): {self.loss.said()}.")
+            parts.append(f"Brought back ({self.way}): {self.loss.said()}.")
         return " ".join(parts)
 
 
@@ -139,19 +139,19 @@ class Request:
         )
         about, exact = made.latents.about, session.detail == "exact"
         facts = self.source.facts()
-        outputs, loss, report = [], None, dict(made.report)
+        outputs, loss, report, way = [], None, dict(made.report), ""
         if "small" in wanted:
             record = small_record(model, made, **facts)
             outputs.append(self._small(made, record))
         if parts == 2:
-            way = {"latents": made.latents} if exact else self._drawing(about)
+            from_what = {"latents": made.latents} if exact else self._drawing(about)
             restored: Restored = yield from _part(
                 up(
                     made.small,
                     model,
                     tile=session.tile,
                     device=session.device,
-                    **way,
+                    **from_what,
                 ),
                 1,
                 parts,
@@ -170,6 +170,7 @@ class Request:
                 nan=session.nan,
                 **facts,
             )
+            way = _way(record)
             if "restored" in wanted:
                 outputs.append(self._restored(restored, record))
             if "error" in wanted:
@@ -180,7 +181,7 @@ class Request:
             pixel_bytes(image),
             pixel_bytes(made.small),
             loss,
-            exact,
+            way,
             report,
             time.perf_counter() - began,
         )
@@ -203,7 +204,7 @@ class Request:
             latents = session.latents
             if isinstance(latents, str | Path):
                 latents = load_latents(latents)
-        way = {"latents": latents} if exact else self._drawing(about)
+        from_what = {"latents": latents} if exact else self._drawing(about)
         known = exact or about is not None
         restored: Restored = yield from _part(
             up(
@@ -212,7 +213,7 @@ class Request:
                 axes=None if known else self.source.axes,
                 tile=session.tile,
                 device=session.device,
-                **way,
+                **from_what,
             ),
             0,
             1,
@@ -226,13 +227,14 @@ class Request:
             seed=session.seed,
             **self.source.facts(),
         )
+        outputs = [self._restored(restored, record)]
         yield Ready(
-            [self._restored(restored, record)],
+            outputs,
             None,
-            pixel_bytes(restored.image),
             pixel_bytes(small),
+            pixel_bytes(restored.image),
             None,
-            exact,
+            _way(record),
             dict(restored.report),
             time.perf_counter() - began,
         )
@@ -244,7 +246,7 @@ class Request:
     ) -> Output:
         title = _TITLES[kind]
         if kind == "restored":
-            title += " (exact)" if record["exact"] else " (detail sampled)"
+            title += f" ({_way(record)})"
         options["name"] = f"{self.source.name} · {title} · {record['model']}"
         # Layers made from one dict would share it: each gets its own copy.
         options["metadata"] = {NAMESPACE: copy.deepcopy(record | {"kind": kind})}
@@ -294,6 +296,13 @@ class Request:
         }
         placed = self._placed(1.0)
         return self._output("error", error, record, **placed, **options)
+
+
+def _way(record: dict[str, Any]) -> str:
+    """Where the detail of an image that was brought back comes from."""
+    if record["exact"]:
+        return "exact"
+    return "most likely detail" if record["temperature"] == 0 else "detail sampled"
 
 
 def _part(events: Iterable[Any], number: int, parts: int) -> Any:

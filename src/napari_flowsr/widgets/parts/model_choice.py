@@ -82,6 +82,7 @@ class ModelChoice(QWidget):
         super().__init__(parent)
         self._accept, self._without = accept, without
         self.box = _Box()
+        self.box.setPlaceholderText("none yet")
         self.box.setToolTip("Built-in and imported models")
         self.warning = QLabel()
         self.warning.setWordWrap(True)

@@ -54,7 +54,7 @@ class _Outputs(OutputFields):
 
     def _add_kinds(self, rows: QFormLayout) -> None:
         self.kinds: dict[str, QCheckBox] = {}
-        column = QVBoxLayout()
+        column = self.kinds_row = QVBoxLayout()
         for kind in RESCALE_OUTPUTS:
             label, tip = _KINDS[kind]
             box = QCheckBox(label)
@@ -74,11 +74,6 @@ class _Outputs(OutputFields):
             box.blockSignals(True)
             box.setChecked(kind in self.session.outputs)
             box.blockSignals(False)
-
-    def set_enabled(self, on: bool) -> None:
-        """Grey the kinds where there is but one."""
-        for box in self.kinds.values():
-            box.setEnabled(on)
 
 
 class _Advanced(AdvancedFields):
@@ -225,6 +220,7 @@ class RescaleForm(QWidget):
     def show_problems(self, problems: dict[str, str]) -> None:
         """Mark bad fields."""
         self.bindings.mark(problems)
+        self.advanced.unfold_for(problems)
 
     def _update(self) -> None:
         """Show the fields that matter for what is to be done."""
@@ -236,7 +232,7 @@ class RescaleForm(QWidget):
         self._rows.setRowVisible(self.drawing.temperature, not exact)
         self._rows.setRowVisible(self.drawing.models_own, not exact)
         self._rows.setRowVisible(self.drawing.seed_row, not exact)
-        self.output.set_enabled(down)
+        self._rows.setRowVisible(self.output.kinds_row, down)
 
     def release(self) -> None:
         """Disconnect from the viewer."""

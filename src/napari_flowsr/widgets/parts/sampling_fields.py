@@ -112,7 +112,7 @@ class SamplingFields:
         self._card = card
         own = "" if card is None else f" ({card.temperature:g})"
         # The card of a published file is made up while the file is read.
-        self.models_own.setText(f"the model's{own or ', told after loading'}")
+        self.models_own.setText(f"the model's{own or ', told later'}")
         if self.session.temperature is None:
             self._show_temperature(None)
 
