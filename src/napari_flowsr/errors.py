@@ -24,7 +24,7 @@ class FlowSRError(Exception):
 
 
 class Cancelled(FlowSRError):
-    """Raised by a progress callback to stop the computation."""
+    """The computation was told to stop; progress callbacks may raise this to do so."""
 
 
 class ImageError(FlowSRError):

@@ -163,6 +163,28 @@ def test_cancel_stops_after_the_tile_at_work(qtbot, start, log):
     assert len(seen) - 1 - at <= 1
 
 
+def test_cancel_acts_within_the_network_at_work(qtbot, start, log):
+    """A tile of a large network takes long, and no event comes meanwhile."""
+    begun, seen = threading.Event(), []
+    layer = torch.nn.Linear(1, 1)
+
+    def make():
+        for number in range(100_000):
+            layer(torch.zeros(1, 1))
+            seen.append(number)
+            begun.set()
+            time.sleep(0.002)
+        yield "the tile"
+
+    job = start(make)
+    assert begun.wait(60)
+    job.cancel()
+    at = len(seen)
+    ended(qtbot, log)
+    assert log.events == [Stopped()]
+    assert len(seen) - at <= 1
+
+
 def test_cancel_before_the_first_event(qtbot, start, log):
     go, seen = threading.Event(), []
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.core.device import resolve_device
+from napari_flowsr.core.interrupt import until_cancelled
 from napari_flowsr.inference import given
 from napari_flowsr.inference.bound import Bound, flow_on
 from napari_flowsr.inference.ensemble import check_quantiles
@@ -18,7 +19,7 @@ from napari_flowsr.inference.run import Run
 from napari_flowsr.io.provenance import image_hash, record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
@@ -87,11 +88,12 @@ class Posterior:
         quantiles: Sequence[float] = (0.05, 0.95),
         *,
         preview: bool = True,
+        cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Event]:
         """Compute samples and statistics, and tell what happens meanwhile.
 
         Options are checked at once; the work is done while iterating. Not iterating on
-        cancels it, within one tile.
+        cancels it after a batch of a tile; ``cancelled`` does so amid one.
 
         Parameters
         ----------
@@ -105,6 +107,9 @@ class Posterior:
         preview : bool
             Finish sample 0 everywhere before the others are begun; costs one more
             decode per tile, for samples of a tile share work.
+        cancelled : callable, optional
+            Asked before each step of the network, from the thread that iterates; once
+            it returns true, `Cancelled` is raised.
 
         Yields
         ------
@@ -128,7 +133,7 @@ class Posterior:
         UnstableDecodeError
             Redrawing did not make a sample finite.
         Cancelled
-            If the ``progress`` callback raises it.
+            ``cancelled()`` is true, or the ``progress`` callback raises it.
         """
         order = Order.checked(
             n,
@@ -139,7 +144,8 @@ class Posterior:
             preview=preview,
             single=self.options.prior == "learned" or self.model.flow.deterministic,
         )
-        return self._events(order)
+        events = self._events(order)
+        return events if cancelled is None else until_cancelled(events, cancelled)
 
     def _events(self, order: Order) -> Iterator[Event]:
         keep = "quantiles" in order.outputs and bool(order.quantiles)

@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Progress:
-    """Work done so far; whoever stops iterating here cancels within one tile.
+    """Work done so far; whoever stops iterating here cancels the rest.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from napari.qt.threading import create_worker
 from napari.utils import cancelable_progress
 
+from napari_flowsr.core.interrupt import until_cancelled
 from napari_flowsr.errors import Cancelled, OptionError
 from napari_flowsr.inference.events import Progress
 
@@ -60,23 +62,16 @@ def _pump(
 ) -> Generator[Any, None, None]:
     """Events of ``make()``: throttled, cancellable, never raising."""
     try:
-        events = iter(make())
         last = 0.0
-        try:
+        # Closed, and with it what it iterates over, also where this pump is closed.
+        with closing(until_cancelled(make(), cancelled.is_set)) as events:
             for event in events:
-                if cancelled.is_set():
-                    yield Stopped()
-                    return
                 if isinstance(event, Progress):
                     now = time.monotonic()
                     if now - last < _INTERVAL:
                         continue
                     last = now
                 yield event
-        finally:
-            close = getattr(events, "close", None)
-            if close is not None:
-                close()
     except Cancelled:
         yield Stopped()
     except Exception as error:  # noqa: BLE001  every error is shown to the user
@@ -150,7 +145,7 @@ class Job:
         self.worker.start()
 
     def cancel(self) -> None:
-        """Stop at the end of the tile at work."""
+        """Stop at the next step of the network at work, or the next event."""
         self._cancelled.set()
 
     @property

@@ -1,0 +1,70 @@
+"""Stopping a computation amid a tile: one way for every family of networks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from torch import nn
+
+from napari_flowsr.errors import Cancelled
+
+__all__ = ["interruptible", "until_cancelled"]
+
+T = TypeVar("T")
+
+
+def _check(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise Cancelled("The computation was cancelled.")
+
+
+@contextmanager
+def interruptible(cancelled: Callable[[], bool]) -> Iterator[None]:
+    """Raise `Cancelled` at the next call of any module once ``cancelled()`` is true.
+
+    Every convolution and linear map of a network is such a call, so that no family
+    needs to know of this, nor do copies of a network or learned priors. Networks that
+    other threads use meanwhile go on.
+
+    Parameters
+    ----------
+    cancelled : callable
+        Asked often, in this thread: it must be fast.
+    """
+    thread = threading.get_ident()
+
+    def ask(module: nn.Module, args: Any) -> None:
+        if threading.get_ident() == thread:
+            _check(cancelled)
+
+    handle = nn.modules.module.register_module_forward_pre_hook(ask)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def until_cancelled(events: Iterable[T], cancelled: Callable[[], bool]) -> Iterator[T]:
+    """Pass events on; raise `Cancelled` when ``cancelled()`` is true, also amid a step.
+
+    A generator is closed in the end. Between two events nothing is watched: whoever
+    iterates may use networks for something else there.
+    """
+    source = iter(events)
+    try:
+        while True:
+            _check(cancelled)
+            with interruptible(cancelled):
+                try:
+                    event = next(source)
+                except StopIteration:
+                    return
+            _check(cancelled)
+            yield event
+    finally:
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()
