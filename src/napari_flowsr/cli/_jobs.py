@@ -107,10 +107,14 @@ class Job:
         return tuple(out)
 
     def load(self) -> Model:
-        """Load the model."""
+        """Load the model, and say what is to be known of it."""
+        from napari_flowsr.cli._show import warn
+        from napari_flowsr.io.catalogue import notices
         from napari_flowsr.io.collection import load_model
 
-        return load_model(self.model, device=self.device, prior=self.prior_model)
+        model = load_model(self.model, device=self.device, prior=self.prior_model)
+        warn(notices(model.card))
+        return model
 
     def scale_of(self, image: ImageFile) -> float | None:
         """Scale to use, from the pixel sizes if a target was given."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_flowsr.inference.events import Event, Result
 
 __all__ = ["follow", "humanly", "progress_bar", "say", "show_json", "show_table"]
+__all__ += ["warn"]
 
 
 @contextmanager
@@ -66,6 +67,13 @@ def say(text: str = "", *, quiet: bool = False) -> None:
     """Line on stdout, unless stdout belongs to JSON."""
     if not quiet:
         typer.echo(text)
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Warnings on stderr, a line each."""
+    for text in texts:
+        typer.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
+        typer.echo(text, err=True)
 
 
 def show_json(value: Any) -> None:

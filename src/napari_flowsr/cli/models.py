@@ -11,7 +11,14 @@ import typer
 from napari_flowsr.cli import _export
 from napari_flowsr.cli._inspect import card_rows, inspected, plain, scales_of
 from napari_flowsr.cli._options import JsonOption, OverwriteOption
-from napari_flowsr.cli._show import facts, progress_bar, say, show_json, show_table
+from napari_flowsr.cli._show import (
+    facts,
+    progress_bar,
+    say,
+    show_json,
+    show_table,
+    warn,
+)
 from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
@@ -120,13 +127,7 @@ def inspect(
         show_json(found)
         return
     show_table(facts(inspected(found)))
-    _warn(found["notices"])
-
-
-def _warn(notices: Any) -> None:
-    for notice in notices:
-        typer.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
-        typer.echo(notice, err=True)
+    warn(found["notices"])
 
 
 @app.command("import")
@@ -279,12 +280,12 @@ def _say_imported(entry: Entry) -> None:
         )
         if entry.licence_is_stated:
             return
-        _warn([licence_notice(entry.name)])
+        warn([licence_notice(entry.name)])
         return
     say(f"Imported {card.name}: {card.family}, {scales_of(card)}.")
     show_table(facts(card_rows(card)))
     say(f"\nUse it: napari-flowsr upscale IMAGE --model {card.name}")
-    _warn(notices(card))
+    warn(notices(card))
 
 
 app.command("export")(_export.export)

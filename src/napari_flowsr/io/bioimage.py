@@ -104,7 +104,9 @@ def export_package(
     decoder = Decoder(flow).eval().requires_grad_(False)
     size = _example_size(flow)
     script = _recorded(_Flat(decoder), flow, size)
-    with tempfile.TemporaryDirectory(prefix="flowsr-") as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="flowsr-", ignore_cleanup_errors=True
+    ) as folder:
         description = _description(model, script, size, identifier, Path(folder))
         _save(description, target)
     return target
@@ -340,10 +342,15 @@ def _description(
 
 def _config(largest: float) -> Any:
     """How far a run elsewhere may be from the test output; at most 1 % of it."""
+    if largest <= 0:
+        raise ExportError(
+            "The network gives no value above 0 for a test image, so that the package "
+            "could not say how exact a run elsewhere has to be. Is it trained?"
+        )
     from bioimageio.spec.model import v0_5 as v
 
     tolerance = v.ReproducibilityTolerance(
-        absolute_tolerance=min(1e-3, 0.009 * max(largest, 0.0))
+        absolute_tolerance=min(1e-3, 0.009 * largest)
     )
     return v.Config(
         bioimageio=v.BioimageioConfig(reproducibility_tolerance=[tolerance])

@@ -59,6 +59,8 @@ def notices(card: ModelCard) -> tuple[str, ...]:
     found = []
     if not card.licence_is_stated:
         found.append(licence_notice(card.name))
+    if card.prior and not is_stated(str(card.prior.get("licence", ""))):
+        found.append(licence_notice(str(card.prior.get("name", "the learned prior"))))
     if is_deterministic(card.family):
         found.append(
             f"'{card.name}' is deterministic: all samples are the same, and the "

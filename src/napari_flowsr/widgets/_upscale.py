@@ -48,6 +48,21 @@ class Ready:
         return disagreement(self.report)
 
     @property
+    def identical(self) -> str:
+        """Warning where a spread of samples that do not differ is shown; else empty."""
+        spreads = ("std", "quantile-range")
+        if any(
+            output.options["metadata"][NAMESPACE]["kind"] in spreads
+            and not output.data.any()
+            for output in self.outputs
+        ):
+            return (
+                "All samples are the same, and the uncertainty is 0 everywhere. That "
+                "is no sign of certainty."
+            )
+        return ""
+
+    @property
     def agreement(self) -> str:
         """How well the samples agree with the input; empty if it cannot be said."""
         worst = worst_agreement(self.report)
@@ -145,9 +160,11 @@ class Request:
             if isinstance(event, SampleReady):
                 if event.index == 0 and self.n > 1:
                     record = self._record(post, "sample", facts, sample=0)
+                    # The input gets its pixel size with the results, not before.
+                    now = looks | {"pixel_size_um": None}
                     output = make_output(
                         self.source, "sample", event.array[None], record, stacked=True,
-                        **looks,
+                        **now,
                     )  # fmt: skip
                     yield Preview(output)
             elif isinstance(event, Finished):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_info, show_warning
+from napari.utils.notifications import show_warning
 
 from napari_flowsr.widgets._dock import RunDock
 from napari_flowsr.widgets._layers import PREVIEW, UPSCALE, Source, add_outputs
 from napari_flowsr.widgets._preferences import read_preferences
 from napari_flowsr.widgets._session import Session
-from napari_flowsr.widgets._upscale import Preview, Ready, Request
-from napari_flowsr.widgets.parts.run_bar import human_seconds
+from napari_flowsr.widgets._upscale import Notice, Preview, Ready, Request
+from napari_flowsr.widgets.parts.run_bar import counted, human_seconds
 from napari_flowsr.widgets.parts.upscale_form import UpscaleForm
 
 if TYPE_CHECKING:
@@ -67,10 +67,18 @@ class UpscaleDock(RunDock):
         return Request.of(self.session, source, colormap).events
 
     def _on_result(self, event: Any) -> None:
-        if isinstance(event, Preview):
+        if isinstance(event, Notice):
+            self._show_notice(event)
+        elif isinstance(event, Preview):
             self._show_preview(event)
         elif isinstance(event, Ready):
             self._show(event)
+
+    def _show_notice(self, event: Notice) -> None:
+        # Of a listed model the form says it all the time.
+        told = self.form.input.model.warning.isVisibleTo(self)
+        for text in () if told else event.texts:
+            show_warning(text)
 
     def _show_preview(self, event: Preview) -> None:
         viewer = self.viewer
@@ -91,21 +99,16 @@ class UpscaleDock(RunDock):
         self._source = None
         self.compare.reset()
         with self._selection_kept(viewer):
+            placed = self._calibrate(viewer, source)
             layers = add_outputs(viewer, source, event.outputs)
-        self._tell(event, len(layers))
+        self._tell(event, len(layers), placed)
 
-    def _tell(self, event: Ready, count: int) -> None:
-        report = event.report
-        device = str(report.get("device")).upper()
-        text = f"{count} layers in {human_seconds(event.seconds)} on the {device}."
-        doubt = event.doubt
-        if doubt:
+    def _tell(self, event: Ready, count: int, placed: str) -> None:
+        device = str(event.report.get("device")).upper()
+        took = f"{counted(count, 'layer')} in {human_seconds(event.seconds)}"
+        doubts = [text for text in (event.doubt, event.identical) if text]
+        for doubt in doubts:
             show_warning(doubt)
-        self.bar.say(f"{text} {doubt or event.agreement}".strip(), warning=bool(doubt))
-        if report.get("redrawn_blocks"):
-            show_warning(
-                f"{report['redrawn_blocks']} blocks were unstable and drawn again at a "
-                "lower temperature; see the layers' metadata."
-            )
-        if report.get("filled_pixels"):
-            show_info(f"{report['filled_pixels']} pixels without a value were filled.")
+        said = [f"{took} on the {device}.", *(doubts or [event.agreement]), placed]
+        self.bar.say(" ".join(filter(None, said)), warning=bool(doubts))
+        self._tell_exceptions(event.report)
