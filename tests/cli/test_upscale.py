@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -12,12 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from safetensors.torch import save_file
 
 import napari_flowsr as flowsr
+from every_family import CASES
 from napari_flowsr.cli.upscale import describe
 from napari_flowsr.inference.events import Progress
 from napari_flowsr.inference.posterior import Posterior
+from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.io.images import read_image, write_image
+from napari_flowsr.io.priors import import_prior
+from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
 
 pytestmark = pytest.mark.usefixtures("home")
 TINY = ("--model", "tiny-2x", "--device", "cpu")
@@ -289,3 +295,66 @@ def test_a_bad_agreement_with_the_input_is_told(capsys, psnr, warned):
     }
     describe(facts)
     assert ("do not agree well with the input" in capsys.readouterr().out) is warned
+
+
+# --- any scale, learned priors --------------------------------------------------
+
+
+@pytest.fixture
+def linf(tmp_path) -> Path:
+    """A model of any scale, three channels, 3 x 3 patches."""
+    (case,) = next(c.values for c in CASES if c.id == "linf-1")
+    model = case.model()
+    save_model(tmp_path / "linf.safetensors", model.flow, model.card)
+    return tmp_path / "linf.safetensors"
+
+
+def test_the_pixel_size_of_the_result_may_be_given(cli, picture, linf, tmp_path):
+    out = tmp_path / "out.ome.tif"
+    common = ("upscale", picture, "-o", out, "-m", linf, "--device", "cpu")
+    done = cli(*common, "--target-pixel-size", 0.08)
+    assert done.status == 0, done.err
+    back = read_image(out)
+    height, width = (round(side * 2.5) for side in read_image(picture).data.shape)
+    assert back.data.shape == (height, width)
+    assert back.pixel_size["Y"] == pytest.approx(0.08, rel=0.02)
+    for extra, say in (
+        (("--target-pixel-size", 0.08, "--scale", 2), "not both"),
+        (("--target-pixel-size", -1), "positive"),
+        (("--target-pixel-size", 0.001), "1 to 32"),
+        (("--scale", 0.5), "1 to 32"),
+    ):
+        refused = cli(*common, *extra, "--overwrite")
+        assert refused.status == 2
+        assert say in refused.err
+    tifffile.imwrite(tmp_path / "bare.tif", np.zeros((5, 5), np.uint8))
+    bare = cli("upscale", tmp_path / "bare.tif", "-m", linf, "--target-pixel-size", 1)
+    assert bare.status == 2
+    assert "--pixel-size" in bare.err
+
+
+def test_a_learned_prior_may_be_given(cli, picture, linf, tmp_path):
+    config = LearnedPriorConfig("patch", (27,), dim=4, depth=2)
+    state = build_prior(config).state_dict()
+    names = {name: name.removeprefix("generator.") for name in state}
+    save_file({names[k]: v for k, v in state.items()}, tmp_path / "lp.safetensors")
+    out = tmp_path / "out.ome.tif"
+    common = ("upscale", picture, "-o", out, "-m", linf, "--device", "cpu")
+    done = cli(*common, "--prior-model", tmp_path / "lp.safetensors", "-n", 2)
+    assert done.status == 0, done.err
+    back = read_image(out)
+    np.testing.assert_array_equal(*back.data)
+    missing = cli(*common, "--prior", "learned", "--overwrite")
+    assert missing.status == 2
+    assert "--prior-model" in missing.err
+    # Imported under a name, the script of the result finds it again.
+    import_prior(tmp_path / "lp.safetensors")
+    image = read_image(picture).data
+    model = flowsr.load_model(linf, device="cpu", prior="lp")
+    post = flowsr.posterior(image, model, prior="learned", device="cpu")
+    expected = post.sample(1)[0]
+    np.testing.assert_allclose(back.data[0], expected, atol=1)
+    script = flowsr.provenance_script(post.provenance("sample"))
+    (tmp_path / "remake.py").write_text(script, "utf-8")
+    remake = runpy.run_path(str(tmp_path / "remake.py"))["remake"]
+    np.testing.assert_array_equal(remake(image, model=linf, device="cpu"), expected)
