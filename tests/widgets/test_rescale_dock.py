@@ -147,7 +147,7 @@ def test_only_what_is_wanted_is_computed(qtbot, dock, monkeypatch):
 def test_a_rerun_replaces_its_own_layers_alone(qtbot, dock, viewer, model):
     upscale = UpscaleDock(viewer)
     qtbot.addWidget(upscale)
-    upscale.session.model, upscale.session.samples = model, 1
+    upscale.session.model, upscale.session.samples = model, 2
     upscale.session.device = "cpu"
     upscale.run()
     finish(qtbot, upscale)
@@ -245,6 +245,41 @@ def test_latents_are_asked_for(dock, tmp_path):
         dock.run()
     dock.session.detail = "sampled"
     assert dock.bar.run.isEnabled()
+
+
+def remade(layer, image, model, **keywords):
+    """What the program of a layer makes."""
+    names: dict = {"__name__": "script"}
+    exec(flowsr.provenance_script(layer.metadata), names)
+    return names["remake"](image, model, device="cpu", **keywords)
+
+
+@pytest.mark.parametrize("detail", ["sampled", "exact"])
+def test_layers_can_be_made_again_by_their_programs(
+    qtbot, viewer, image, tmp_path, detail
+):
+    made = rescaler()
+    path = tmp_path / "mine.safetensors"
+    save_model(path, made.flow, made.card.with_(sha256=""))
+    widget = RescaleDock(viewer)
+    qtbot.addWidget(widget)
+    widget.session.model, widget.session.device = path, "cpu"
+    widget.session.detail, widget.session.seed = detail, 3
+    widget.session.roi = (1, 2, 13, 14)
+    small, back, error = run(qtbot, widget)
+    for layer in (small, back):
+        np.testing.assert_array_equal(remade(layer, image, path), layer.data)
+    with pytest.raises(OptionError, match="no script"):
+        flowsr.provenance_script(error.metadata)
+    latents = widget.session.latents
+    widget.session.image, widget.session.direction = small, "up"
+    widget.session.roi = "whole"
+    [again] = run(qtbot, widget)
+    keywords = {"latents": latents} if detail == "exact" else {}
+    found = remade(again, small.data, path, **keywords)
+    np.testing.assert_array_equal(found, again.data)
+    np.testing.assert_array_equal(again.data, back.data)
+    widget.leave()
 
 
 # --- what is refused ----------------------------------------------------------

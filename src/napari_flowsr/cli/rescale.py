@@ -286,7 +286,7 @@ def _make_small(
     about = made.latents.about
     errors = _errors(image.data, made, job, model, exact="latents" in files, on=check)
     sizes = _sizes(image, about.scale, job.pixel_size)
-    record = small_record(model, made, source_name=source.name)
+    record = small_record(model, made, source_name=source.name, nan=job.nan)
     _write(files["small"], made.small, about.axes, image, sizes, record, job)
     if "latents" in files:
         save_latents(files["latents"], made.latents, overwrite=job.overwrite)

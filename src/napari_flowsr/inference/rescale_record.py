@@ -85,6 +85,8 @@ def restored_record(
         "device": restored.report.get("device"),
         "report": dict(restored.report),
         "original_sha256": restored.about.source_sha256,
+        # What sampling needs to know besides the small image.
+        "rescaled": None if exact else restored.about.facts(),
     }
     return _record("restored", model, restored.about, small_sha256, facts | extra)
 
@@ -113,7 +115,9 @@ def record_of(metadata: Mapping[str, Any]) -> Rescaled | None:
         The record is damaged.
     """
     found = metadata.get(NAMESPACE)
-    facts = found.get("rescaled") if hasattr(found, "get") else None
+    if not hasattr(found, "get") or found.get("kind") != "small":
+        return None
+    facts = found.get("rescaled")
     if facts is None:
         return None
     try:

@@ -9,6 +9,8 @@ from typing import Any
 
 from napari_flowsr.errors import OptionError
 from napari_flowsr.io.content import image_hash, jsonable, pack_array, unpack_array
+from napari_flowsr.io.rescale_script import KINDS as RESCALE_KINDS
+from napari_flowsr.io.rescale_script import rescale_script
 
 __all__ = [
     "NAMESPACE",
@@ -98,6 +100,10 @@ def record(
 def statement(provenance: Mapping[str, Any]) -> str:
     """One sentence for people who open the file."""
     model = provenance.get("model", "an unknown model")
+    if provenance.get("tool") == "rescale" and not provenance.get("detail_inferred"):
+        small = provenance.get("kind") == "small"
+        what = "Made small" if small else "Brought back exactly from its small version"
+        return f"{what} with napari-flowsr, model {model}."
     return (
         f"Super-resolved with napari-flowsr, model {model} "
         f"({provenance.get('kind', 'result')}). Fine detail is inferred by the model, "
@@ -125,6 +131,8 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
     """
     facts = _facts(layer_metadata)
     try:
+        if facts.get("tool") == "rescale" and facts["kind"] in RESCALE_KINDS:
+            return rescale_script(facts, harmless=_harmless, crop=_crop(facts))
         return _script(facts)
     except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
         raise OptionError(

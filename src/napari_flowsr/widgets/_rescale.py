@@ -141,7 +141,7 @@ class Request:
         facts = self.source.facts()
         outputs, loss, report, way = [], None, dict(made.report), ""
         if "small" in wanted:
-            record = small_record(model, made, **facts)
+            record = small_record(model, made, nan=session.nan, **facts)
             outputs.append(self._small(made, record))
         if parts == 2:
             from_what = {"latents": made.latents} if exact else self._drawing(about)
@@ -159,6 +159,7 @@ class Request:
             loss, error = compare(image, restored.image, about)
             report = dict(restored.report)
             facts = {"source_sha256": about.source_sha256, **facts}
+            facts["whole_way"] = True
             record = restored_record(
                 model,
                 restored,

@@ -122,6 +122,8 @@ class ModelChoice(QWidget):
         self.box.clear()
         for name in self._cards:
             self.box.addItem(name, name)
+        # With a placeholder Qt chooses none by itself.
+        self.box.setCurrentIndex(0 if self._cards else -1)
         self.box.blockSignals(False)
         if kept is not None:
             self.choose(kept)
