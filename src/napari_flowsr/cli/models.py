@@ -239,12 +239,17 @@ def _imported(
     )
 
 
+def _is_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def _asked_for(path: Path) -> str | None:
     """Licence that a person at a terminal gives, where the file does not tell one."""
     from napari_flowsr.io.catalogue import known_licence
     from napari_flowsr.models.card import NOT_STATED, is_stated
 
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _is_terminal():
         return None
     if not path.is_file() or is_stated(known_licence(path)):
         return None
