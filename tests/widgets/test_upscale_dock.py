@@ -450,7 +450,7 @@ def test_nan_is_refused_or_filled(qtbot, dock, viewer, image):
     dock.session.nan = "fill"
     assert dock.form.advanced.nan.currentData() == "fill"
     assert len(run(qtbot, dock)) == 3
-    assert "1 pixels without a value" in notification_manager.records[-1].message
+    assert "1 pixel without a value was filled" in notification_manager.records[-1].message
 
 
 # --- fields -------------------------------------------------------------------
@@ -601,7 +601,7 @@ def test_the_temperature_of_a_file_is_read_from_its_header(dock, model, tmp_path
 def test_a_model_without_a_card_tells_its_temperature_later(dock):
     dock.session.scale = 2.0
     dock.session.model = "published.pth"
-    assert dock.form.sampling.models_own.text() == "the model's, told after loading"
+    assert dock.form.sampling.models_own.text() == "the model's, told later"
     assert dock.session.scale == 2.0
 
 
@@ -1000,6 +1000,8 @@ def test_a_learned_prior_by_the_dock(qtbot, viewer, with_prior, model):
     box = widget.form.advanced.prior
     box.setCurrentIndex(box.findText("learned (one prediction)"))
     assert widget.session.prior == "learned"
+    assert "one image and no spread" in widget.session.problems()["outputs"]
+    widget.session.outputs = ("samples", "mean")
     assert not widget.session.problems()
     made = run(qtbot, widget)
     record = made[0].metadata["napari-flowsr"]

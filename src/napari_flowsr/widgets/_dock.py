@@ -5,22 +5,28 @@ from __future__ import annotations
 import contextlib
 import weakref
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_flowsr.errors import FlowSRError, OptionError
+from napari_flowsr.inference.rescale_record import TOOL
+from napari_flowsr.widgets._calibration import (
+    calibrate,
+    left_in_pixels,
+    takes_pixel_size,
+)
 from napari_flowsr.widgets._geometry import resolve_roi
-from napari_flowsr.widgets._layers import Source, own_layers
+from napari_flowsr.widgets._layers import UPSCALE, Source, own_layers
 from napari_flowsr.widgets._run import Failed, Job, Stopped
 from napari_flowsr.widgets._session import Session
 from napari_flowsr.widgets._viewer import viewer_reference
 from napari_flowsr.widgets.parts.compare import Compare
-from napari_flowsr.widgets.parts.run_bar import RunBar
+from napari_flowsr.widgets.parts.run_bar import RunBar, counted
 
 __all__ = ["RunDock"]
 
@@ -76,6 +82,7 @@ class RunDock(QWidget):
         self.session = session
         self._tenure = _Tenure(self._viewer)
         self._source: Source | None = None
+        self._pixel_size_um: float | None = None
         viewer = self.viewer
         self.form = self._make_form(viewer)
         self.bar = RunBar()
@@ -139,13 +146,23 @@ class RunDock(QWidget):
     def _validate(self, *_: Any) -> dict[str, str]:
         problems = self.session.problems()
         self.form.show_problems(problems)
-        self.bar.set_ready(next(iter(problems.values()), ""))
+        warnings = self.session.warnings()
+        self.bar.set_ready(
+            next(iter(problems.values()), ""), next(iter(warnings.values()), "")
+        )
         self.compare.set_source(self.session.image)
         return problems
 
     def restore_defaults(self) -> None:
-        """All fields but the image as in the preferences."""
+        """All fields but the image as in the preferences, where these can be used."""
         self.session.restore(self._defaults())
+        if "device" in self.session.problems_of("device"):
+            device, self.session.device = self.session.device, "auto"
+            self.bar.say(
+                f"The preferred device '{device}' is not to be had here; the device "
+                "is chosen automatically instead.",
+                warning=True,
+            )
 
     # --- running ------------------------------------------------------------------
 
@@ -173,6 +190,7 @@ class RunDock(QWidget):
             description=f"{self.title} {layer.name}",
         )
         self._tenure.job, self._source = job, source
+        self._pixel_size_um = self.session.pixel_size_um
         self.bar.start("loading the model …")
         return job.worker
 
@@ -227,6 +245,21 @@ class RunDock(QWidget):
 
     # --- layers -------------------------------------------------------------------
 
+    @staticmethod
+    def _tell_exceptions(report: Mapping[str, Any]) -> None:
+        """Say what was done otherwise than usual."""
+        if blocks := report.get("redrawn_blocks"):
+            show_warning(
+                f"{counted(blocks, 'block')} {'was' if blocks == 1 else 'were'} "
+                "unstable and drawn again at a lower temperature; see the layers' "
+                "metadata."
+            )
+        if pixels := report.get("filled_pixels"):
+            show_info(
+                f"{counted(pixels, 'pixel')} without a value "
+                f"{'was' if pixels == 1 else 'were'} filled."
+            )
+
     @contextlib.contextmanager
     def _selection_kept(self, viewer: Any) -> Iterator[None]:
         """Leave the user's selected layers and chosen image as they are."""
@@ -239,6 +272,29 @@ class RunDock(QWidget):
                 viewer.layers.selection = kept
         finally:
             self.form.input.image.follow = follow
+
+    def _calibrate(self, viewer: Any, source: Source) -> str:
+        """Give the input the pixel size of its outputs; say so if it had none."""
+        size, layer = self._pixel_size_um, source.layer
+        if size is None or layer not in viewer.layers or not takes_pixel_size(layer):
+            return ""
+        alike = [
+            x
+            for tool in (UPSCALE, TOOL)
+            for x in own_layers(viewer.layers, source, tool)
+        ]
+        if not isinstance(self.session.roi, str | tuple):
+            alike.append(self.session.roi)
+        zoom = calibrate(layer, size, alike)
+        if zoom == 1.0:
+            return ""
+        if viewer.dims.ndisplay == 2:
+            self.compare.follow_zoom(zoom)
+        else:
+            viewer.reset_view()
+        left = [x.name for x in left_in_pixels(viewer.layers, layer)]
+        others = f" Still in pixels: {', '.join(left)}." if left else ""
+        return f"'{layer.name}' got pixels of {size:g} µm as well.{others}"
 
     def outputs(self) -> list[Any]:
         """Layers in the viewer that this kind of dock made from the present image."""
@@ -255,6 +311,8 @@ class RunDock(QWidget):
         if not self._tenure.is_over:
             self._tenure.end()
             self.form.release()
+            if self.viewer is not None:
+                self.compare.release()
 
     def closeEvent(self, event: Any) -> None:
         self.leave()

@@ -21,6 +21,7 @@ from napari_flowsr.inference.axes import parse_axes
 
 __all__ = ["Box", "layer_array", "layer_axes", "output_geometry", "resolve_roi"]
 __all__ += ["in_pixels", "pixel_um", "shapes_box", "visible_box", "whole_box"]
+__all__ += ["world_zoom"]
 
 Vector = npt.NDArray[np.float64]
 
@@ -138,6 +139,8 @@ def visible_box(layer: Any, dims: Any) -> Box:
     ------
     ImageError
         Nothing of the layer is visible.
+    OptionError
+        Other axes than the image's Y and X are displayed.
     """
     factors = layer.downsample_factors[layer.data_level] if layer.multiscale else 1.0
     corners = np.asarray(layer.corner_pixels, dtype=float)
@@ -145,6 +148,13 @@ def visible_box(layer: Any, dims: Any) -> Box:
     low, high = corners[0] * factors - 0.5, (corners[1] + 1) * factors - 0.5
     offset = dims.ndim - layer.ndim
     shown = {axis - offset for axis in dims.displayed if axis >= offset}
+    axes = layer_axes(layer)
+    if not {axes.index("Y"), axes.index("X")} <= shown:
+        raise OptionError(
+            f"The canvas does not show Y and X of {layer.name!r}: of a cut through "
+            "other axes the visible field would be a few rows. Put the axes back in "
+            "their order, or choose the whole image or a rectangle in a Shapes layer."
+        )
     whole = whole_box(layer)
     for axis in range(layer.ndim):
         if axis not in shown:
@@ -244,6 +254,19 @@ def _world_shift(layer: Any, delta: Vector) -> Vector:
     return shift
 
 
+def world_zoom(layer: Any, size: float | None) -> Vector:
+    """Factor of the lengths along each axis that gives X pixels of ``size``.
+
+    Y and X have one factor, so that rotations between them stay rotations.
+    """
+    zoom = np.ones(layer.ndim)
+    if size is not None:
+        axes = layer_axes(layer)
+        plane = [axes.index("Y"), axes.index("X")]
+        zoom[plane] = size / float(layer.scale[plane[1]])
+    return zoom
+
+
 def _embedded(matrix: npt.ArrayLike, extra: int) -> Vector:
     """Put a matrix behind ``extra`` leading axes that it leaves alone."""
     matrix = np.asarray(matrix, dtype=float)
@@ -274,7 +297,8 @@ def output_geometry(
     leading : iterable of str
         Labels of axes in front of the layer's own, such as ``"sample"``.
     pixel_size_um : float, optional
-        Edge of an input pixel; only for a layer in pixels.
+        Edge of an input pixel. The output lies on the input when that has got the
+        same size, by `napari_flowsr.widgets._calibration.calibrate`.
 
     Returns
     -------
@@ -287,19 +311,16 @@ def output_geometry(
         axis = axes.index(letter)
         factor[axis] = hr_shape[axis] / box.shape[axis]
     delta = np.asarray(box.start, float) + 0.5 / factor - 0.5
-    scale = np.asarray(layer.scale, float) / factor
-    translate = np.asarray(layer.translate, float) + _world_shift(layer, delta)
+    zoom = world_zoom(layer, pixel_size_um)
+    scale = np.asarray(layer.scale, float) * zoom / factor
+    translate = np.asarray(layer.translate, float) * zoom
+    translate += _world_shift(layer, zoom * delta)
     affine = np.array(layer.affine.affine_matrix, dtype=float)
+    affine[:-1, -1] *= zoom
     units = [str(unit) for unit in layer.units]
     if pixel_size_um is not None:
-        plane = [axes.index("Y"), axes.index("X")]
-        # One factor for both, so that rotations between them stay rotations.
-        zoom = pixel_size_um / float(layer.scale[plane[1]])
-        scale[plane] *= zoom
-        translate[plane] *= zoom
-        affine[plane, -1] *= zoom
-        for axis in plane:
-            units[axis] = "micrometer"
+        for letter in "YX":
+            units[axes.index(letter)] = "micrometer"
     labels = tuple(leading)
     extra = len(labels)
     return {

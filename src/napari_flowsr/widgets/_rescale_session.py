@@ -15,7 +15,7 @@ from napari_flowsr.inference.rescale import DEFAULT_MODEL, HOW_TO_GET_ONE
 from napari_flowsr.inference.rescale_planes import check_rescales
 from napari_flowsr.inference.rescaled import RescaledLatents
 from napari_flowsr.models.card import Model, ModelCard
-from napari_flowsr.widgets._session import Session, check_image_layer
+from napari_flowsr.widgets._session import Session, card_of, check_image_layer
 
 __all__ = ["RESCALE_OUTPUTS", "RescaleSession", "can_rescale", "first_rescaling_model"]
 
@@ -75,6 +75,10 @@ class RescaleSession(Session):
         equality_operators={"latents": operator.is_}
     )
 
+    def _is_inferred_already(self) -> bool:
+        # Bringing a small image back is what it is there for.
+        return self.direction != "up" and super()._is_inferred_already()
+
     def _check_image(self) -> None:
         check_image_layer(self.image, "rescaled")
         data = self.image.data[0] if self.image.multiscale else self.image.data
@@ -95,7 +99,7 @@ class RescaleSession(Session):
             if self.model != DEFAULT_MODEL:
                 raise
             raise ModelNotFoundError(f"{HOW_TO_GET_ONE}.") from error
-        card = _card_of(self.model)
+        card = card_of(self.model)
         if card is not None and not can_rescale(card):
             raise OptionError(
                 f"The model '{card.name}' ({card.family}) only enlarges images. Choose "
@@ -144,12 +148,3 @@ class RescaleSession(Session):
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise OptionError(f"{name} is {value!r}; choose from {', '.join(allowed)}.")
-
-
-def _card_of(model: str | Path) -> ModelCard | None:
-    """Card in the header of a file of ours; other files have none."""
-    from napari_flowsr.io.checkpoint import read_header
-    from napari_flowsr.io.collection import find_model
-
-    header = read_header(find_model(model))
-    return None if header is None else header.card

@@ -19,13 +19,18 @@ from psygnal import SignalGroupDescriptor
 
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.inference.options import Options, check_prior
-from napari_flowsr.models.card import Model
-from napari_flowsr.widgets._geometry import in_pixels, pixel_um
+from napari_flowsr.io.provenance import NAMESPACE
+from napari_flowsr.models._registry import is_deterministic
+from napari_flowsr.models.card import Model, ModelCard
+from napari_flowsr.widgets._calibration import takes_pixel_size
+from napari_flowsr.widgets._geometry import pixel_um
 
-__all__ = ["MAX_TEMPERATURE", "OUTPUT_KINDS", "Session"]
+__all__ = ["MAX_TEMPERATURE", "OUTPUT_KINDS", "Session", "card_of"]
+__all__ += ["check_image_layer"]
 
 OUTPUT_KINDS = ("samples", "mean", "std", "range")
 """What a run can add: samples, their mean, standard deviation, and 5-95 % range."""
+_SPREADS = ("std", "range")
 MAX_TEMPERATURE = 2.0
 """Beyond it nothing but noise comes."""
 
@@ -61,7 +66,8 @@ class Session:
     stack : bool
         Samples as one layer with a sample slider instead of a layer each.
     pixel_size_um : float or None
-        Edge of an input pixel in µm, for inputs whose unit is the pixel.
+        Edge of an input pixel in µm, for inputs whose unit is the pixel. With its
+        results the input gets it too, so that all keep lying on each other.
     """
 
     image: Any = None
@@ -101,7 +107,9 @@ class Session:
         """Edge of a pixel of the input in µm, if it is known."""
         if self.image is None or "image" in self.problems_of("image"):
             return None
-        return pixel_um(self.image, self.pixel_size_um)
+        if self.pixel_size_um and takes_pixel_size(self.image):
+            return self.pixel_size_um
+        return pixel_um(self.image)
 
     # --- validation ---------------------------------------------------------------
 
@@ -121,6 +129,59 @@ class Session:
                 found[name] = str(error)
         return found
 
+    def warnings(self) -> dict[str, str]:
+        """Field name to what is to be known of its value, which can be used."""
+        found = {}
+        if self._is_inferred_already():
+            found["image"] = (
+                f"'{self.image.name}' is itself a result: its fine detail is inferred "
+                "already, and would be taken for measured."
+            )
+        if self._wants_spread() and not self._single() and self._is_mode():
+            found["temperature"] = (
+                "At temperature 0 all samples are the same, and the uncertainty is 0 "
+                "everywhere. That is no sign of certainty."
+            )
+        return found
+
+    def _is_inferred_already(self) -> bool:
+        record = getattr(self.image, "metadata", {}).get(NAMESPACE)
+        return isinstance(record, Mapping) and bool(record.get("detail_inferred", True))
+
+    def _is_mode(self) -> bool:
+        value = self.temperature
+        if value is None:
+            card = self._card()
+            value = None if card is None else card.temperature
+        return isinstance(value, numbers.Real) and value == 0
+
+    def _wants_spread(self) -> bool:
+        listed = isinstance(self.outputs, tuple | list)
+        return listed and any(kind in self.outputs for kind in _SPREADS)
+
+    def _card(self) -> ModelCard | None:
+        """Card of the model; None if only reading the whole file can tell it."""
+        if isinstance(self.model, Model):
+            return self.model.card
+        if not isinstance(self.model, str | Path):
+            return None
+        try:
+            return card_of(self.model)
+        except (FlowSRError, OSError):
+            return None  # the problem of the model
+
+    def _single(self) -> str:
+        """Why all samples are the same whatever the temperature; empty if they differ.
+
+        Of a published file only reading the whole of it tells; then the run does.
+        """
+        if self.prior == "learned":
+            return "With the learned prior"
+        card = self._card()
+        if card is not None and is_deterministic(card.family):
+            return f"With the deterministic model '{card.name}'"
+        return ""
+
     def _check_image(self) -> None:
         check_image_layer(self.image)
 
@@ -137,6 +198,11 @@ class Session:
 
     def _check_samples(self) -> None:
         _whole("The number of samples", self.samples, 1)
+        if self.samples < 2 and self._wants_spread() and not self._single():
+            raise OptionError(
+                "One sample has no spread: uncertainty and range need at least 2 "
+                "samples, better 8. Raise the samples, or leave these outputs out."
+            )
 
     def _check_temperature(self) -> None:
         value = self.temperature
@@ -194,6 +260,11 @@ class Session:
                 f"Outputs are {given!r}; choose one or more of "
                 f"{', '.join(OUTPUT_KINDS)}."
             )
+        if self._wants_spread() and (why := self._single()):
+            raise OptionError(
+                f"{why} there is one image and no spread, which is no sign of "
+                "certainty. Leave out uncertainty and range."
+            )
 
     def _check_device(self) -> None:
         from napari_flowsr.core.device import resolve_device
@@ -209,7 +280,8 @@ class Session:
                 f"The pixel size is {size!r}; it is the edge of a pixel in µm, finite "
                 "and above 0."
             )
-        if "image" not in self.problems_of("image") and not in_pixels(self.image):
+        known = "image" not in self.problems_of("image")
+        if known and not takes_pixel_size(self.image):
             raise OptionError(
                 f"'{self.image.name}' has the unit {self.image.units[-1]}; a pixel "
                 "size in µm can only be given for an image in pixels. Clear it."
@@ -238,10 +310,21 @@ def _whole(what: str, value: Any, least: int | None) -> None:
         raise OptionError(f"{what} is {value!r}; give a whole number{bound}.")
 
 
+def card_of(model: str | Path) -> ModelCard | None:
+    """Card in the header of a file of ours; other files have none."""
+    from napari_flowsr.io.checkpoint import read_header
+    from napari_flowsr.io.collection import find_model
+
+    header = read_header(find_model(model))
+    return None if header is None else header.card
+
+
 def check_image_layer(layer: Any, deed: str = "upscaled") -> None:
     """Raise `OptionError` unless ``layer`` is an Image layer of real numbers."""
     if layer is None:
-        raise OptionError("There is no image. Open one, or use File > Open Sample.")
+        raise OptionError(
+            "There is no image chosen. Choose or open one, or use File > Open Sample."
+        )
     kind = getattr(layer, "_type_string", type(layer).__name__)
     if kind != "image":
         raise OptionError(

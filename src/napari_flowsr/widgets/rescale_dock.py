@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_info, show_warning
-
 from napari_flowsr.inference.rescale_record import TOOL
 from napari_flowsr.widgets._dock import RunDock
 from napari_flowsr.widgets._layers import Source, add_outputs
@@ -17,7 +15,7 @@ from napari_flowsr.widgets._rescale_session import (
     first_rescaling_model,
 )
 from napari_flowsr.widgets.parts.rescale_form import RescaleForm
-from napari_flowsr.widgets.parts.run_bar import human_seconds
+from napari_flowsr.widgets.parts.run_bar import counted, human_seconds
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -78,22 +76,14 @@ class RescaleDock(RunDock):
         self._source = None
         self.compare.reset()
         with self._selection_kept(viewer):
+            placed = self._calibrate(viewer, source)
             layers = add_outputs(viewer, source, event.outputs, self.tool)
         if event.latents is not None:
             self.session.latents = event.latents
-        self._tell(event, len(layers))
+        self._tell(event, len(layers), placed)
 
-    def _tell(self, event: Ready, count: int) -> None:
+    def _tell(self, event: Ready, count: int, placed: str) -> None:
         device = str(event.report.get("device")).upper()
-        layers = "1 layer" if count == 1 else f"{count} layers"
-        took = f"{layers} in {human_seconds(event.seconds)} on the {device}."
-        self.bar.say(f"{event.said} {took}")
-        if event.report.get("redrawn_blocks"):
-            show_warning(
-                f"{event.report['redrawn_blocks']} blocks were unstable and drawn "
-                "again at a lower temperature; see the layers' metadata."
-            )
-        if event.report.get("filled_pixels"):
-            show_info(
-                f"{event.report['filled_pixels']} pixels without a value were filled."
-            )
+        took = f"{counted(count, 'layer')} in {human_seconds(event.seconds)}"
+        self.bar.say(f"{event.said} {took} on the {device}. {placed}".strip())
+        self._tell_exceptions(event.report)

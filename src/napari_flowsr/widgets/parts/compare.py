@@ -26,6 +26,11 @@ def _camera(viewer: Any) -> Any:
     return getattr(scene, "camera", None) or viewer.camera
 
 
+def _zoomed(center: tuple[float, ...], zoom: float) -> tuple[float, ...]:
+    """Centre of a camera in the new world; the last two axes are those displayed."""
+    return (*center[:-2], center[-2] * zoom, center[-1] * zoom)
+
+
 class Compare(QWidget):
     """Two toggle buttons for the chosen image and what was made of it."""
 
@@ -61,6 +66,23 @@ class Compare(QWidget):
     def reset(self) -> None:
         """Back to the results."""
         self.before.setChecked(False)
+
+    def release(self) -> None:
+        """Show all as it was, and leave the viewer alone from now on."""
+        self.before.setChecked(False)
+        self.beside.setChecked(False)
+
+    def follow_zoom(self, zoom: float) -> None:
+        """Keep in view what is in view, after all lengths were multiplied."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        camera = _camera(viewer)
+        center, seen = tuple(camera.center), float(camera.zoom)
+        camera.center, camera.zoom = _zoomed(center, zoom), seen / zoom
+        if self._view is not None:
+            center, seen = self._view
+            self._view = _zoomed(center, zoom), seen / zoom
 
     def _toggle_before(self, on: bool) -> None:
         viewer = self._viewer()

@@ -67,8 +67,14 @@ class Bindings:
             name, box, box.toggled, box.isChecked, lambda v: box.setChecked(bool(v))
         )
 
-    def choice(self, name: str, box: QComboBox) -> None:
-        """Bind a combo box whose items carry their values as user data."""
+    def choice(
+        self, name: str, box: QComboBox, label: Callable[[Any], str] = str
+    ) -> None:
+        """Bind a combo box whose items carry their values as user data.
+
+        A value that is not listed becomes an item with the text ``label(value)``: what
+        is shown is what counts, also where the session names a problem of it.
+        """
         # Long layer names must not widen the dock.
         box.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -77,10 +83,14 @@ class Bindings:
 
         def write(value: Any) -> None:
             index = find_data(box, value)
-            if index >= 0:
-                box.setCurrentIndex(index)
+            if index < 0:
+                index = box.count()
+                box.addItem(label(value), value)
+            box.setCurrentIndex(index)
 
         self.bind(name, box, box.currentIndexChanged, box.currentData, write)
+        # Choosing what is shown already is a choice as well.
+        box.activated.connect(lambda *_: self._to_session(name, box.currentData))
 
     def _to_session(self, name: str, read: Callable[[], Any]) -> None:
         if name in self._busy:
@@ -101,6 +111,11 @@ class Bindings:
                 self._setters[name](getattr(self.session, name))
         finally:
             self._busy.discard(name)
+
+    def names_in(self, parent: QWidget) -> set[str]:
+        """Fields whose widgets are within ``parent``."""
+        shown = self._shown.items()
+        return {name for name, (widget, _) in shown if parent.isAncestorOf(widget)}
 
     def set_tip(self, name: str, tip: str) -> None:
         """Set the tooltip of a field while it has no problem."""

@@ -21,7 +21,8 @@ class LayerChoice(QComboBox):
 
     With `follow` on, selecting an image in the layer list chooses it here too; painting
     on a mask or selecting several layers changes nothing. Results of this plugin are
-    offered, but not followed: otherwise each run would move on to its own output.
+    offered, but neither followed nor taken unasked: otherwise each run would move on to
+    its own output, and so would a dock whose image is removed.
 
     Parameters
     ----------
@@ -41,6 +42,7 @@ class LayerChoice(QComboBox):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.setMinimumContentsLength(12)
+        self.setPlaceholderText("choose an image")
         self._sources = layer_events(viewer)
         for event in self._sources:
             event.connect(self.refresh)
@@ -77,7 +79,8 @@ class LayerChoice(QComboBox):
         index = find_data(self, kept)
         if index < 0:
             originals = [i for i in images if NAMESPACE not in i.metadata]
-            index = find_data(self, originals[-1]) if originals else self.count() - 1
+            # A result is never taken unasked.
+            index = find_data(self, originals[-1]) if originals else -1
         self.setCurrentIndex(index)
         self.blockSignals(False)
         if self.layer is not kept:

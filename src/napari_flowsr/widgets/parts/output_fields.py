@@ -6,7 +6,8 @@ from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QLineEdit, QVBoxLayout
 
-from napari_flowsr.widgets._geometry import in_pixels
+from napari_flowsr.widgets._calibration import takes_pixel_size, was_given
+from napari_flowsr.widgets._geometry import pixel_um
 from napari_flowsr.widgets._session import OUTPUT_KINDS
 from napari_flowsr.widgets.parts.fields import Bindings
 
@@ -61,7 +62,6 @@ class OutputFields:
 
     def _add_pixel_size(self, rows: QFormLayout) -> None:
         self.pixel_size = QLineEdit()
-        self.pixel_size.setPlaceholderText("unknown")
         self._bindings.bind(
             "pixel_size_um",
             self.pixel_size,
@@ -95,10 +95,17 @@ class OutputFields:
         layer = self.session.image
         if layer is not None and self.session.problems_of("image"):
             layer = None
-        pixels = layer is not None and in_pixels(layer)
+        pixels = layer is not None and takes_pixel_size(layer)
         self.pixel_size.setEnabled(pixels)
-        tip = "Edge of an input pixel; written into the outputs"
+        size = None if layer is None else pixel_um(layer)
+        self.pixel_size.setPlaceholderText("unknown" if size is None else f"{size:g}")
+        tip = (
+            "Edge of an input pixel; written into the outputs. The image itself gets "
+            "it too, when the outputs come, so that they lie on it"
+        )
         if layer is not None and not pixels:
             tip = f"The image has a unit already: {layer.units[-1]}"
             self.session.pixel_size_um = None
+        elif layer is not None and was_given(layer):
+            self.session.pixel_size_um = size
         self._bindings.set_tip("pixel_size_um", tip)

@@ -43,7 +43,7 @@ class RegionChoice(QWidget):
         column.addWidget(self.box)
         column.addWidget(self.note)
         self.refresh()
-        bindings.choice("roi", self.box)
+        bindings.choice("roi", self.box, label=_label)
         self.session.events.roi.connect(self._changed)
         self._layer_events = layer_events(viewer)
         for event in self._layer_events:
@@ -85,6 +85,13 @@ class RegionChoice(QWidget):
         """Disconnect from the viewer."""
         for event in self._layer_events:
             event.disconnect(self.refresh)
+
+
+def _label(roi: Any) -> str:
+    """Text of a region that is not listed."""
+    if isinstance(roi, tuple):
+        return _short(roi)
+    return _shortened(str(getattr(roi, "name", roi)))
 
 
 def _short(roi: tuple[Any, ...]) -> str:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["RunBar", "human_seconds"]
+__all__ = ["RunBar", "counted", "human_seconds"]
 
 _BAD = "color: #d9534f;"
 # Dark on amber can be read in napari's dark theme and in its light one.
@@ -29,6 +29,11 @@ def human_seconds(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def counted(count: int, thing: str) -> str:
+    """``"1 layer"``, ``"3 layers"``."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 class RunBar(QWidget):
@@ -61,17 +66,26 @@ class RunBar(QWidget):
         layout.addWidget(self.status)
         self._running = False
         self._reason = ""
+        self._told = ""  # by set_ready
 
-    def set_ready(self, reason: str) -> None:
-        """Enable Run, or say as its tooltip why it is not."""
+    def set_ready(self, reason: str, warning: str = "") -> None:
+        """Enable Run, or say as its tooltip why it is not.
+
+        A warning does not keep from running. It is said once: what is said after it,
+        such as the result, stays.
+        """
         self._reason = reason
         self.run.setEnabled(not self._running and not reason)
-        self.run.setToolTip(reason or "Compute the outputs")
-        if reason and not self._running:
+        self.run.setToolTip(reason or warning or "Compute the outputs")
+        told, self._told = self._told, reason or warning
+        if self._running:
+            return
+        if reason:
             self.say(reason)
-        elif self.status.property("reason"):
+        elif warning and warning != told:
+            self.say(warning, warning=True)
+        elif told and not warning and self.status.text() == told:
             self.say("")
-        self.status.setProperty("reason", bool(reason))
 
     def start(self, message: str) -> None:
         """Show the bar."""

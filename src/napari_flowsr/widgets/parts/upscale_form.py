@@ -51,6 +51,7 @@ class UpscaleForm(QWidget):
     def show_problems(self, problems: dict[str, str]) -> None:
         """Mark bad fields."""
         self.bindings.mark(problems)
+        self.advanced.unfold_for(problems)
 
     def _model_changed(self, *_: Any) -> None:
         card = self.input.model.chosen_card
