@@ -11,8 +11,10 @@ import pytest
 import tifffile
 import torch
 
+from every_family import CASES, Case
 from napari_flowsr.errors import OptionError, TrainingError
 from napari_flowsr.io.checkpoint import read_model
+from napari_flowsr.models._registry import config_dict
 from napari_flowsr.training import run as run_module
 from napari_flowsr.training.config import Stage, TrainConfig, load_config
 from napari_flowsr.training.events import Checkpoint, Finished, Step, Validation
@@ -56,6 +58,37 @@ def config(steps: int = 6, **changes: object) -> TrainConfig:
         licence="BSD-3-Clause",
     )
     return base.with_(**changes)
+
+
+FIRST = [c for c in CASES if c.id.endswith("-0")]
+
+
+@pytest.mark.parametrize("case", FIRST)
+def test_every_family_can_be_trained(case: Case, folder: Path, tmp_path: Path) -> None:
+    deterministic = case.model().flow.deterministic
+    loss = "predict_l1" if deterministic else "nll"
+    stage = Stage("only", 3, {loss: 1.0}, batch=2, patch=4, warmup=1)
+    recipe = TrainConfig(
+        family=case.family,
+        model=config_dict(case.config),
+        stages=(stage,),
+        validate_every=3,
+        checkpoint_every=10,
+        device="cpu",
+    )
+    out = tmp_path / "m.safetensors"
+    events = list(train(folder, recipe, out, validation=folder / "0.tif"))
+    assert isinstance(events[-1], Finished)
+    assert all(np.isfinite(e.loss) for e in events if isinstance(e, Step))
+    (told,) = [e.metrics for e in events if isinstance(e, Validation)]
+    assert all(np.isfinite(value) for value in told.values())
+    assert ("bpd" in told) is not deterministic
+    model = read_model(out)
+    assert model.card.scale_range == model.flow.scale_range
+    if deterministic:
+        refused = recipe.with_(stages=(replace(stage, losses={"nll": 1.0}),))
+        with pytest.raises(TrainingError, match="no likelihood"):
+            train(folder, refused, tmp_path / "n.safetensors")
 
 
 def test_learns_and_writes_a_model_that_describes_itself(

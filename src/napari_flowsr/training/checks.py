@@ -191,6 +191,12 @@ def _check_losses(stage: Stage, flow: ConditionalFlow) -> None:
             f"an encoder's prediction; the {flow.family} family has none. Use 'nll' or "
             "'mode_l1'."
         )
+    if flow.deterministic and len(predicting) < len(stage.losses):
+        raise TrainingError(
+            f"Stage '{stage.name}' has the losses {', '.join(stage.losses)}; the "
+            f"{flow.family} family is deterministic and has no likelihood. Use "
+            "'predict_l1' alone."
+        )
     if len(predicting) == len(stage.losses) and stage.encoder_frozen_until > 0:
         raise TrainingError(
             f"Stage '{stage.name}' has only losses of the encoder "

@@ -163,7 +163,11 @@ class TrainingRun:
         self.flow.encode(noisy, self.flow.condition(lr))
         self.flow.eval()
         cond = self.flow.condition(lr)
-        back = self.flow.decode(self.flow.encode(noisy, cond).latents, cond)
+        encoded = self.flow.encode(noisy, cond)
+        if self.flow.encodes_lr:
+            # The latents belong to the LR image that the flow found.
+            cond = self.flow.condition(encoded.lr)
+        back = self.flow.decode(encoded.latents, cond)
         error = float((back - noisy).abs().max())
         if not error < 1e-2:
             raise TrainingError(

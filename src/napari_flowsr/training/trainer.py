@@ -69,6 +69,7 @@ def _card(run: TrainingRun, seconds: float, images: int) -> ModelCard:
         name=config.name or run.state_file.parent.stem,
         family=config.family,
         scales=flow.scales,
+        scale_range=flow.scale_range,
         channels=flow.channels,
         domain=config.domain or "unknown",
         licence=config.licence or NOT_STATED,
