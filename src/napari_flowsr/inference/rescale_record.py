@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.errors import OptionError
@@ -9,8 +10,6 @@ from napari_flowsr.inference.rescaled import Rescaled
 from napari_flowsr.io.provenance import NAMESPACE, record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from napari_flowsr.inference.rescale import Made
     from napari_flowsr.inference.rescale_up import Restored
     from napari_flowsr.models.card import Model
@@ -115,7 +114,7 @@ def record_of(metadata: Mapping[str, Any]) -> Rescaled | None:
         The record is damaged.
     """
     found = metadata.get(NAMESPACE)
-    if not hasattr(found, "get") or found.get("kind") != "small":
+    if not isinstance(found, Mapping) or found.get("kind") != "small":
         return None
     facts = found.get("rescaled")
     if facts is None:

@@ -28,6 +28,7 @@ from napari_flowsr.inference.rescale_record import (
 from napari_flowsr.inference.rescale_up import Restored, up
 from napari_flowsr.inference.rescaled import RescaledLatents, load_latents
 from napari_flowsr.io.provenance import NAMESPACE, image_hash
+from napari_flowsr.models.card import Model
 from napari_flowsr.widgets._geometry import output_geometry
 from napari_flowsr.widgets._layers import Output, Source, look, spread_top
 from napari_flowsr.widgets._rescale_session import RescaleSession
@@ -104,8 +105,10 @@ class Request:
     @classmethod
     def of(cls, session: RescaleSession, source: Source, colormap: str) -> Request:
         """Snapshot of a session."""
-        names = ("model", "bits", "direction", "detail", "latents", "outputs", "nan")
-        names += ("temperature", "seed", "tile", "device", "pixel_size_um")
+        names = [
+            *("model", "bits", "direction", "detail", "latents", "outputs", "nan"),
+            *("temperature", "seed", "tile", "device", "pixel_size_um"),
+        ]
         kept = RescaleSession(**{name: getattr(session, name) for name in names})
         return cls(source, kept, colormap)
 
@@ -121,64 +124,34 @@ class Request:
     def _there(self) -> Iterator[Any]:
         began, session = time.perf_counter(), self.session
         model = load_rescaling(session.model, session.device)
-        image = self.source.array
-        wanted = set(session.outputs)
+        image, wanted = self.source.array, set(session.outputs)
+        bits = auto_bits(image.dtype) if session.bits == "auto" else session.bits
         parts = 2 if wanted & {"restored", "error"} else 1
-        made: Made = yield from _part(
-            down(
-                image,
-                model,
-                bits=auto_bits(image.dtype) if session.bits == "auto" else session.bits,  # type: ignore[arg-type]
-                axes=self.source.axes,
-                tile=session.tile,
-                device=session.device,
-                nan=session.nan,
-            ),
-            0,
-            parts,
+        events = down(
+            image,
+            model,
+            bits=bits,  # type: ignore[arg-type]
+            axes=self.source.axes,
+            tile=session.tile,
+            device=session.device,
+            nan=session.nan,
         )
-        about, exact = made.latents.about, session.detail == "exact"
+        made: Made = yield from _part(events, 0, parts)
         facts = self.source.facts()
-        outputs, loss, report, way = [], None, dict(made.report), ""
-        if "small" in wanted:
-            record = small_record(model, made, nan=session.nan, **facts)
-            outputs.append(self._small(made, record))
+        record = small_record(model, made, nan=session.nan, **facts)
+        outputs = [self._small(made, record)] if "small" in wanted else []
+        loss, way, report = None, "", dict(made.report)
         if parts == 2:
-            from_what = {"latents": made.latents} if exact else self._drawing(about)
-            restored: Restored = yield from _part(
-                up(
-                    made.small,
-                    model,
-                    tile=session.tile,
-                    device=session.device,
-                    **from_what,
-                ),
-                1,
-                parts,
-            )
-            loss, error = compare(image, restored.image, about)
-            report = dict(restored.report)
-            facts = {"source_sha256": about.source_sha256, **facts}
-            facts["whole_way"] = True
-            record = restored_record(
-                model,
-                restored,
-                exact=exact,
-                small_sha256=about.small_sha256,
-                temperature=session.temperature,
-                seed=session.seed,
-                bits=about.bits,
-                nan=session.nan,
-                **facts,
-            )
-            way = _way(record)
+            found = yield from self._and_back(model, made, image, facts)
+            restored, record, loss, error = found
+            way, report = _way(record), dict(restored.report)
             if "restored" in wanted:
                 outputs.append(self._restored(restored, record))
             if "error" in wanted:
                 outputs.append(self._error(error, record | {"loss": loss.facts()}))
         yield Ready(
             outputs,
-            made.latents if exact else None,
+            made.latents if session.detail == "exact" else None,
             pixel_bytes(image),
             pixel_bytes(made.small),
             loss,
@@ -186,6 +159,29 @@ class Request:
             report,
             time.perf_counter() - began,
         )
+
+    def _and_back(self, model: Model, made: Made, image: Any, facts: Any) -> Any:
+        """Bring it back; return that, its record, the loss and the error map."""
+        session, about = self.session, made.latents.about
+        exact = session.detail == "exact"
+        from_what = {"latents": made.latents} if exact else self._drawing(about)
+        events = up(
+            made.small, model, tile=session.tile, device=session.device, **from_what
+        )
+        restored: Restored = yield from _part(events, 1, 2)
+        facts = {"source_sha256": about.source_sha256, **facts, "whole_way": True}
+        record = restored_record(
+            model,
+            restored,
+            exact=exact,
+            small_sha256=about.small_sha256,
+            temperature=session.temperature,
+            seed=session.seed,
+            bits=about.bits,
+            nan=session.nan,
+            **facts,
+        )
+        return restored, record, *compare(image, restored.image, about)
 
     def _drawing(self, about: Any) -> dict[str, Any]:
         session = self.session
