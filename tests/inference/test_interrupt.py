@@ -7,9 +7,9 @@ import threading
 import numpy as np
 import pytest
 import torch
-from every_family import over_every_family, over_every_prior
 from torch import nn
 
+from every_family import over_every_family, over_every_prior
 from napari_flowsr.core.interrupt import interruptible, until_cancelled
 from napari_flowsr.errors import Cancelled
 from napari_flowsr.inference.posterior import posterior

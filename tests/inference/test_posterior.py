@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+
 from every_family import (
     CASES,
     over_every_family,
@@ -14,7 +15,6 @@ from every_family import (
     over_every_prior,
     over_every_tiled_family,
 )
-
 from napari_flowsr.errors import (
     AxesError,
     Cancelled,
@@ -131,7 +131,102 @@ def test_streaming_methods(model, image) -> None:
     assert both.shape == (2, 74, 58)
     np.testing.assert_allclose(both[1], np.median(samples, axis=0), atol=CLOSE)
     np.testing.assert_array_equal(post.quantile(0.25, 4), both[0])
-    assert (post.std(1) == 0).all()
+
+
+# --- where there is no spread ---------------------------------------------------
+
+
+def spreads(post, n):
+    """Each way to ask for the spread of samples."""
+    return (
+        lambda: post.std(n),
+        lambda: post.quantile(0.9, n),
+        lambda: post.stream(n, ("mean", "std")),
+        lambda: post.stream(n, ("quantiles",)),
+    )
+
+
+def test_one_sample_has_no_spread(model, image) -> None:
+    post = posterior(image, model)
+    for ask in spreads(post, 1):
+        with pytest.raises(OptionError, match="of 1 sample, which has no spread"):
+            ask()
+    result = result_of(post, 1)  # all that there is
+    assert result.mean is not None
+    assert result.std is None
+    assert not result.quantiles
+    result_of(post, 1, outputs=("quantiles", "mean"), quantiles=())  # asks for none
+
+
+@over_every_family
+def test_a_deterministic_model_has_no_spread(case) -> None:
+    post = posterior(case.strip(2)[:, :12], case.model(), scale=case.scale)
+    for ask in spreads(post, 4):
+        if post.model.flow.deterministic:
+            with pytest.raises(OptionError, match="deterministic model makes one"):
+                ask()
+    wanted = result_of(post, 2)
+    assert (wanted.std is None) == post.model.flow.deterministic
+
+
+@over_every_prior
+def test_a_learned_prior_has_no_spread(case) -> None:
+    model = case.with_prior()
+    image = case.strip(2)[:, :12]
+    post = posterior(image, model, scale=case.scale, prior="learned")
+    for ask in spreads(post, 4):
+        with pytest.raises(OptionError, match="learned prior makes one prediction"):
+            ask()
+
+
+@pytest.mark.parametrize("temperature", [0, np.zeros((37, 29))], ids=["0", "map"])
+def test_no_spread_at_temperature_zero_is_told(model, image, temperature) -> None:
+    post = posterior(image, model, temperature=temperature)
+    for ask in spreads(post, 2)[:2]:
+        with pytest.warns(UserWarning, match="no sign of certainty"):
+            ask()
+    (told,) = result_of(post, 2, outputs=("std",)).report["notices"]
+    assert "temperature 0" in told
+    post.mean(2)  # says nothing
+    assert result_of(post, 2, outputs=("mean", "samples")).report["notices"] == []
+    assert result_of(posterior(image, model), 2).report["notices"] == []
+
+
+# --- single precision -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "levels", "spread"),
+    [
+        (lambda x: x, True, True),
+        (lambda x: x * 1e200, False, False),
+        (lambda x: x * 1e-44, False, False),
+        (lambda x: x / 255 + 1e9, False, True),
+        (lambda x: (x * 10).astype(np.int64) + 2**31, False, True),
+        (lambda x: (x * 10).astype(np.int32) + 2**19, True, True),
+        (lambda x: (x * 1e7).astype(np.uint32), True, True),
+        (lambda x: (x * 0 + 60000 + (x > 10)).astype(np.uint16), True, True),
+    ],
+    ids=["plain", "huge", "tiny", "offset", "int64", "int32", "uint32", "uint16"],
+)
+def test_statistics_that_float32_does_not_resolve(
+    model, image, change, levels, spread
+) -> None:
+    changed = change(image.astype(np.float64))
+    post = posterior(changed, model)
+    for ask, works in (
+        (lambda: post.mean(2), levels),
+        (lambda: post.quantile(0.5, 2), levels),
+        (lambda: post.std(2), spread),
+        (lambda: post.consistency(post.sample(1)[0])[1], spread),
+    ):
+        if works:
+            assert np.isfinite(found := ask()).all()
+            assert len(np.unique(found)) > 500 or changed.dtype == np.uint16
+        else:
+            with pytest.raises(ImageError, match=r"float32.*Subtract an offset"):
+                ask()
+    assert np.ptp(post.sample(1)) > 0.5 * np.ptp(changed)
 
 
 def test_view_order_and_container_do_not_matter(model, image) -> None:

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ENOUGH_DB", "disagreement", "worst_agreement"]
+__all__ = ["ENOUGH_DB", "NO_SPREAD", "disagreement", "worst_agreement"]
 
 ENOUGH_DB = 40.0
 """LR-PSNR below which people are warned: a difference of 1 % of the range."""
+NO_SPREAD = (
+    "At temperature 0 all samples are the same, and their spread is 0 everywhere. That "
+    "is no sign of certainty. Raise the temperature to see one."
+)
+"""Said of standard deviations and quantiles at temperature 0."""
 
 
 def worst_agreement(report: Mapping[str, Any]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,12 +10,15 @@ import numpy.typing as npt
 
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.core.interrupt import until_cancelled
+from napari_flowsr.errors import OptionError
 from napari_flowsr.inference import given
 from napari_flowsr.inference.bound import Bound, flow_on
 from napari_flowsr.inference.ensemble import check_quantiles
 from napari_flowsr.inference.events import Event, Finished, Progress, Result
+from napari_flowsr.inference.intensity import check_single_precision
 from napari_flowsr.inference.maps import parse_temperature
-from napari_flowsr.inference.outputs import OUTPUTS, Order
+from napari_flowsr.inference.options import why_single
+from napari_flowsr.inference.outputs import Order
 from napari_flowsr.inference.run import Run
 from napari_flowsr.io.provenance import image_hash, record
 
@@ -84,7 +88,7 @@ class Posterior:
     def stream(
         self,
         n: int = 1,
-        outputs: Sequence[str] = OUTPUTS,
+        outputs: Sequence[str] | None = None,
         quantiles: Sequence[float] = (0.05, 0.95),
         *,
         preview: bool = True,
@@ -102,6 +106,8 @@ class Posterior:
         outputs : sequence of str
             Some of ``"samples"``, ``"mean"``, ``"std"``, ``"quantiles"``. Samples that
             are not asked for are not held, so that memory does not grow with ``n``.
+            Default: all, but ``"std"`` and ``"quantiles"`` of one image, which has no
+            spread.
         quantiles : sequence of float
             From 0 to 1.
         preview : bool
@@ -122,12 +128,17 @@ class Posterior:
             ``redraw_attempts``, ``seconds``, ``tile``, ``tiles``, ``halo``, ``batch``,
             ``peak_bytes`` (estimate for a tile), ``memory_shortage``, ``device``,
             ``filled_pixels``, ``consistent``, ``identical`` (whether all samples are
-            the same one), ``lr_psnr`` (dB per sample; ``None`` if exact).
+            the same one), ``notices`` (texts on what the outputs do not mean),
+            ``lr_psnr`` (dB per sample; ``None`` if exact).
 
         Raises
         ------
         OptionError
-            Unknown outputs, quantiles outside 0 .. 1, ``n`` below 1.
+            Unknown outputs, quantiles outside 0 .. 1, ``n`` below 1, or the spread of
+            one image.
+        ImageError
+            Single precision does not resolve the image, and not only samples are asked
+            for.
         OutOfMemoryError
             Not even the smallest tile fits.
         UnstableDecodeError
@@ -142,8 +153,11 @@ class Posterior:
             consistent=self.options.consistent,
             degradation=self.model.card.degradation.name,
             preview=preview,
-            single=self.options.prior == "learned" or self.model.flow.deterministic,
+            single=why_single(self.options.prior, self.model.flow),
         )
+        if order.statistics:
+            levels = bool(order.outputs & {"mean", "quantiles"})
+            check_single_precision(self._bound.intensities, levels=levels)
         events = self._events(order)
         return events if cancelled is None else until_cancelled(events, cancelled)
 
@@ -160,6 +174,8 @@ class Posterior:
     def _result(self, n: int, outputs: str, quantiles: Sequence[float] = ()) -> Result:
         for event in self.stream(n, (outputs,), quantiles, preview=False):
             if isinstance(event, Finished):
+                for text in event.result.report["notices"]:
+                    warnings.warn(text, stacklevel=3)  # at the caller of the method
                 return event.result
         raise RuntimeError("The stream ended without a result.")
 
@@ -173,13 +189,22 @@ class Posterior:
         return _present(self._result(n, "mean").mean)
 
     def std(self, n: int = 8) -> Array:
-        """Standard deviation of samples 0 .. n - 1 (sum over n), float32, as `mean`."""
+        """Standard deviation of samples 0 .. n - 1 (sum over n), float32, as `mean`.
+
+        `OptionError` where there is no spread: of one sample, of a deterministic model
+        and with a learned prior. At temperature 0 it is 0 everywhere, with a warning.
+        """
         return _present(self._result(n, "std").std)
 
     def quantile(self, q: float | Sequence[float], n: int = 8) -> Array:
-        """Quantiles of samples 0 .. n - 1, float32; stacked if ``q`` is a sequence."""
+        """Quantiles of samples 0 .. n - 1, float32; stacked if ``q`` is a sequence.
+
+        Errors and warnings as of `std`.
+        """
         wanted = [q] if np.ndim(q) == 0 else list(q)  # type: ignore[arg-type]
         checked = check_quantiles(wanted)  # type: ignore[arg-type]
+        if not checked:
+            raise OptionError(f"q is {q!r}; give at least one number from 0 to 1.")
         found = self._result(n, "quantiles", checked).quantiles
         arrays = [found[value] for value in checked]
         return arrays[0] if np.ndim(q) == 0 else np.stack(arrays)

@@ -19,7 +19,7 @@ from napari_flowsr.inference.consistency import (
     lr_psnr,
     lr_residual,
 )
-from napari_flowsr.inference.intensity import cast
+from napari_flowsr.inference.intensity import cast, check_single_precision
 from napari_flowsr.inference.maps import parse_mask, parse_temperature
 from napari_flowsr.inference.source import plane_view
 
@@ -104,6 +104,7 @@ def consistency(bound: Bound, hr: Any) -> tuple[float, Array]:
     source, workload = bound.hr_source(hr), bound.workload
     name, scale = bound.card.degradation.name, bound.geometry.scale
     check_degradation(name)
+    check_single_precision(bound.intensities, levels=False)
     residual = np.zeros(bound.geometry.input_shape, np.float32)
     squares, count = 0.0, 0
     for unit in workload:

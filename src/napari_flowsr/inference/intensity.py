@@ -21,7 +21,7 @@ from napari_flowsr.inference.source import Source
 if TYPE_CHECKING:
     from napari_flowsr.models.card import Normalisation
 
-__all__ = ["Intensities", "Range", "cast", "survey"]
+__all__ = ["Intensities", "Range", "cast", "check_single_precision", "survey"]
 
 Array = npt.NDArray[Any]
 
@@ -30,6 +30,10 @@ Array = npt.NDArray[Any]
 EXACT_PIXELS = 1 << 24
 # Floats for a model that takes them as they are may exceed 0 .. 1 by this much.
 _FAR = 0.5
+# Statistics are single floats. Steps between these may be this part of the range, finer
+# than what anybody sees, or this many grey levels of an integer image.
+_COARSEST_STEP = 1e-3
+_COARSEST_GREY = 0.125
 # Pixels farther away, in ranges, are no brightness, and overflow single floats.
 _FARTHEST = 1e30
 
@@ -112,12 +116,15 @@ class Intensities:
         ``(channel, component)`` to the median, for planes without any finite pixel.
     filled : int
         Non-finite pixels that were filled.
+    largest : float
+        Largest absolute value of a finite pixel; 0 if it was not looked for.
     """
 
     source: Source
     ranges: Mapping[tuple[int, int], Range]
     medians: Mapping[tuple[int, int], float]
     filled: int = 0
+    largest: float = 0.0
 
     def range(self, plane: int, component: int) -> Range:
         """Range of one component of one plane."""
@@ -212,7 +219,8 @@ def survey(
         group = [t for k, t in tallies.items() if k[0] == key[0]] if joint else [tally]
         ranges[key] = _range(tally, group, source.dtype, normalisation)
     medians = {k: float(np.median(t.sampled())) for k, t in tallies.items() if bad}
-    return Intensities(source, ranges, medians, bad)
+    largest = max(max(abs(t.low), abs(t.high)) for t in tallies.values())
+    return Intensities(source, ranges, medians, bad, largest)
 
 
 def _check_finite(bad: int, tallies: Mapping[Any, _Tally], nan: str) -> None:
@@ -275,3 +283,34 @@ def _range(
             "Set those pixels to NaN and pass nan='fill'."
         )
     return Range(low, high)
+
+
+def check_single_precision(intensities: Intensities, *, levels: bool) -> None:
+    """Raise `ImageError` unless float32 resolves the image as well as its own dtype.
+
+    Parameters
+    ----------
+    intensities : Intensities
+        The image.
+    levels : bool
+        Brightness is to be resolved, and not only differences of it.
+    """
+    dtype = intensities.source.dtype
+    if dtype.kind == "b" or (dtype.kind == "f" and dtype.itemsize <= 4):
+        return
+    grey = _COARSEST_GREY if dtype.kind in "ui" else 0.0
+    for found in intensities.ranges.values():
+        span = found.high - found.low
+        # A result may go somewhat beyond the image.
+        largest = max(intensities.largest, abs(found.low), abs(found.high)) + span
+        if largest < float(np.finfo(np.float32).max):
+            step = float(np.spacing(np.float32(largest if levels else span)))
+            if found.constant or step <= max(_COARSEST_STEP * span, grey):
+                continue
+        raise ImageError(
+            f"Intensities from {found.low!r} to {found.high!r} cannot be resolved in "
+            "single precision (float32), in which means, standard deviations, "
+            "quantiles and differences are given. Subtract an offset from the image "
+            "or rescale it, to 0 .. 1 for example; or ask for samples only, which have "
+            f"the image's own data type, {dtype}."
+        )

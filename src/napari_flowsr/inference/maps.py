@@ -38,6 +38,11 @@ class FieldMap:
     loop_shape: tuple[int, ...] = ()
     is_hr: bool = False
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether it is 0 everywhere."""
+        return not np.any(self.values)
+
     def plane(self, plane: int) -> npt.NDArray[np.float32] | float:
         """Number, or ``(rows, columns)`` of one plane."""
         if isinstance(self.values, float):

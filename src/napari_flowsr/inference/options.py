@@ -12,7 +12,7 @@ from napari_flowsr.errors import OptionError
 if TYPE_CHECKING:
     from napari_flowsr.core.flow import ConditionalFlow
 
-__all__ = ["PRIORS", "Options", "ProgressCallback"]
+__all__ = ["PRIORS", "Options", "ProgressCallback", "check_spread", "why_single"]
 
 PRIORS = ("gaussian", "learned")
 _NOISE = ("per-plane", "shared")
@@ -85,6 +85,37 @@ def check_count(n: Any) -> int:
     if count < 1:
         raise OptionError(f"n is {count}; it is the number of samples, at least 1.")
     return count
+
+
+def why_single(prior: str, flow: ConditionalFlow) -> str:
+    """Why all samples are the same one, for an error; empty if they differ."""
+    if prior == "learned":
+        return "A learned prior makes one prediction"
+    if flow.deterministic:
+        return "A deterministic model makes one prediction"
+    return ""
+
+
+def check_spread(n: int, single: str) -> None:
+    """Raise `OptionError` where samples can show no spread: it would be 0 everywhere.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    single : str
+        As `why_single` gives it.
+    """
+    if single:
+        raise OptionError(
+            f"{single}: there is one image and no spread, which is no sign of "
+            "certainty. Leave the standard deviation and quantiles out."
+        )
+    if n < 2:
+        raise OptionError(
+            f"Standard deviation and quantiles are asked for of {n} sample, which has "
+            "no spread. Draw at least 2, better 8, or leave these outputs out."
+        )
 
 
 def check_scale(scale: Any, flow: ConditionalFlow) -> float:

@@ -12,7 +12,7 @@ from napari_flowsr.data.degrade import downscale
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference.consistency import lr_psnr
 from napari_flowsr.inference.ensemble import Statistics, check_quantiles
-from napari_flowsr.inference.options import check_count
+from napari_flowsr.inference.options import check_count, check_spread
 from napari_flowsr.inference.source import plane_view
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Order:
         Of the model's card.
     preview : bool
         Finish sample 0 everywhere before the others are begun.
-    single : bool
-        All samples are the same one, which is decoded once.
+    single : str
+        Why all samples are the same one, which is then decoded once; else empty.
     """
 
     n: int
@@ -55,24 +55,40 @@ class Order:
     consistent: bool
     degradation: str
     preview: bool
-    single: bool = False
+    single: str = ""
 
     @classmethod
     def checked(
         cls,
         n: int,
-        outputs: Sequence[str],
+        outputs: Sequence[str] | None,
         quantiles: Sequence[float],
         **further: Any,
     ) -> Order:
-        """Check what a caller asks for; `OptionError` says what is allowed."""
+        """Check what a caller asks for; `OptionError` says what is allowed.
+
+        ``None`` asks for all outputs that there are: there is no spread of one image.
+        """
+        count, levels = check_count(n), check_quantiles(quantiles)
+        if outputs is None:
+            outputs = (
+                OUTPUTS if count > 1 and not further.get("single") else OUTPUTS[:2]
+            )
         wanted = [outputs] if isinstance(outputs, str) else list(outputs)
         if not wanted or any(o not in OUTPUTS for o in wanted):
             raise OptionError(
                 f"outputs is {outputs!r}; choose one or more of {', '.join(OUTPUTS)}."
             )
-        count, levels = check_count(n), check_quantiles(quantiles)
-        return cls(count, frozenset(wanted), levels, **further)
+        order = cls(count, frozenset(wanted), levels, **further)
+        if order.spread:
+            check_spread(count, order.single)
+        return order
+
+    @property
+    def spread(self) -> bool:
+        """Whether the spread of the samples is asked for, in any form."""
+        asked = bool(self.quantiles) and "quantiles" in self.outputs
+        return asked or "std" in self.outputs
 
     @property
     def statistics(self) -> bool:

@@ -19,6 +19,7 @@ import torch
 
 from napari_flowsr.data.degrade import DEGRADATIONS
 from napari_flowsr.errors import UnstableDecodeError
+from napari_flowsr.inference.agreement import NO_SPREAD
 from napari_flowsr.inference.consistency import Projection, lr_psnr
 from napari_flowsr.inference.decoder import Exploded, UnitDecoder
 from napari_flowsr.inference.events import (
@@ -213,6 +214,9 @@ class Run:
             "filled_pixels": self.work.intensities.filled,
             "consistent": self.order.consistent,
             "identical": setup.is_single,
+            "notices": [NO_SPREAD]
+            if self.order.spread and setup.temperature.is_zero
+            else [],
             "lr_psnr": [round(p, 3) if math.isfinite(p) else None for p in psnr],
         }
 
