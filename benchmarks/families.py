@@ -1,6 +1,6 @@
 """Every family through the command line: tiled against whole, and how long it takes.
 
-    python benchmarks/families.py runs.md
+    python benchmarks/families.py runs.md [family ...]
 
 Each example configuration gets random weights and a file; ``napari-flowsr upscale``
 then enlarges a crop of scikit-image's ``cell`` of odd sides, once as a whole and once
@@ -63,14 +63,16 @@ def crop(halo: int) -> np.ndarray:
     return cell()[280:341, 100 : 100 + width].astype(np.float32)
 
 
-def examples() -> Iterator[tuple[str, Model, float]]:
-    """Name, network and scale of each run."""
-    for family in _registry.families():
+def examples(families: list[str]) -> Iterator[tuple[str, Model, float]]:
+    """Name, network and scale of each run; all families if none is named."""
+    for family in families or _registry.families():
         for number, config in enumerate(_registry.example_configs(family)):
             model = network(family, config)
             has_range = model.flow.scale_range is not None
             scale = 3.3 if has_range else model.flow.scales[0]
             yield f"{family} {number}", model, scale
+    if families and "linf" not in families:
+        return
     whole = replace(_registry.example_configs("linf")[1], grid="published")
     yield "linf, published grid", network("linf", whole), 3.3
 
@@ -141,12 +143,12 @@ def by_function(
     return last.result.samples[0], seconds, dict(last.result.report)
 
 
-def main(target: Path) -> None:
+def main(target: Path, families: list[str]) -> None:
     """Run all and write the table."""
     lines = [HEAD]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for name, model, scale in examples():
+        for name, model, scale in examples(families):
             path = folder / f"{name.replace(' ', '-').replace(',', '')}.safetensors"
             save_model(path, model.flow, model.card)
             image = crop(model.flow.halo)
@@ -164,4 +166,4 @@ def main(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])
