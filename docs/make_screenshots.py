@@ -8,7 +8,9 @@ Needs an X server with OpenGL (``xvfb-run`` will do) and a Qt binding:
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -86,8 +88,23 @@ def rescale(model: str) -> None:
     viewer.close()
 
 
-def main(model: str = "micro-2x", rescaling: str = "") -> None:
-    """Make all of them; that of the Rescale dock if there is a model for it."""
+def models(official: str) -> None:
+    """The Models dock, after a published file was imported into an empty folder."""
+    with tempfile.TemporaryDirectory(prefix="flowsr-") as folder:
+        os.environ["NAPARI_FLOWSR_HOME"] = folder
+        viewer = napari.Viewer(show=True)
+        viewer.window.resize(*SIZE)
+        viewer.open_sample("napari-flowsr", "cell")
+        _, widget = viewer.window.add_plugin_dock_widget("napari-flowsr", "Models")
+        widget.import_files([official])
+        while widget.is_busy:
+            pump(0.1)
+        shot(viewer, "models_dock.png")
+        viewer.close()
+
+
+def main(model: str = "micro-2x", rescaling: str = "", official: str = "") -> None:
+    """Make all of them; those of the Rescale and Models docks if there are files."""
     IMAGES.mkdir(exist_ok=True)
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*SIZE)
@@ -113,6 +130,8 @@ def main(model: str = "micro-2x", rescaling: str = "") -> None:
     viewer.close()
     if rescaling:
         rescale(rescaling)
+    if official:
+        models(official)
 
 
 if __name__ == "__main__":

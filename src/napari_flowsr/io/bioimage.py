@@ -152,13 +152,12 @@ def _example_size(flow: ConditionalFlow) -> tuple[int, int]:
     return side, side
 
 
-def _recorded(
-    network: _Flat, flow: ConditionalFlow, size: tuple[int, int]
-) -> torch.jit.ScriptModule:
+def _recorded(network: _Flat, flow: ConditionalFlow, size: tuple[int, int]) -> Any:
     lr, latents = decoder_inputs(flow, (4 * flow.multiple_of,) * 2)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        script = torch.jit.trace(network, (lr, *latents), check_trace=False)
+        trace: Any = torch.jit.trace
+        script = trace(network, (lr, *latents), check_trace=False)
         worst = 0.0
         for number, one in enumerate(comparison_sizes(flow, size), 1):
             lr, latents = decoder_inputs(flow, one, seed=number)

@@ -100,7 +100,7 @@ def with_prior(model: Model, name_or_path: str | Path) -> Model:
 def prior_header(path: Path) -> dict[str, str]:
     """``label`` and ``licence`` of an imported prior; empty for a published file."""
     try:
-        with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, "pt") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError):
         return {}

@@ -226,13 +226,15 @@ def export_program(
     decoder = Decoder(flow, scale).eval().requires_grad_(False)
     exported = _export(decoder, size)
     inputs = decoder_inputs(flow, size, scale=scale)
+    shapes = tuple(tuple(level.shape[1:]) for level in inputs[1])
+    given = float(flow.scales[0] if scale is None else scale)
     about = {
         "card": asdict(model.card),
         "lr_size": size,
         "free_sizes": has_free_size(flow),
         "multiple_of": flow.multiple_of,
-        "latent_shapes": [tuple(level.shape[1:]) for level in inputs[1]],
-        "scale": flow.scales[0] if scale is None else scale,
+        "latent_shapes": shapes,
+        "scale": given,
     }
     with atomic_path(target) as temporary:
         # torch wants the suffix.
@@ -258,8 +260,8 @@ def export_program(
         size,
         has_free_size(flow),
         flow.multiple_of,
-        float(about["scale"]),
-        tuple(about["latent_shapes"]),
+        given,
+        shapes,
         difference,
     )
 

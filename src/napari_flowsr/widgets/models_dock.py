@@ -209,7 +209,7 @@ class ModelsDock(QWidget):
 
     def refresh(self) -> None:
         """Read the collection anew."""
-        if isalive(self):
+        if isalive(self):  # type: ignore[no-untyped-call]
             self.list.refresh()
 
     # --- what the widgets show ----------------------------------------------------

@@ -18,15 +18,20 @@ _WARNING = (
     'color: black;">{}</td></tr></table>'
 )
 _FIGURES = (
-    ("PSNR, dB", "psnr", "{:.2f}"),
+    ("PSNR", "psnr", "{:.2f}"),
     ("SSIM", "ssim", "{:.4f}"),
-    ("LR-PSNR, dB", "lr_psnr", "{:.1f}"),
+    ("LR-PSNR", "lr_psnr", "{:.1f}"),
 )
-_COLUMNS = (
+_IMAGES = (
     ("bicubic", "bicubic"),
-    ("mode", "temperature 0"),
-    ("sample", "sample"),
+    ("mode", "mode"),
+    ("sample", "one sample"),
     ("mean", "mean"),
+)
+_OTHERS = (
+    ("CRPS", "crps", "{:.4f}"),
+    ("in the 50 % interval", "coverage_50", "{:.1%}"),
+    ("in the 90 % interval", "coverage_90", "{:.1%}"),
 )
 
 
@@ -123,38 +128,33 @@ def _table(rows: Mapping[str, str]) -> str:
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:
-    """Table of what was measured on test images; empty without figures."""
-    rows = [
+    """Table of what was measured on test images; a sentence without figures."""
+    shown = [
         (label, metrics[key], form)
         for label, key, form in _FIGURES
         if isinstance(metrics.get(key), Mapping)
     ]
-    if not rows:
+    if not shown:
         return "<p>No figures were measured with this model.</p>"
-    shown = [(key, label) for key, label in _COLUMNS if key in rows[0][1]]
-    head = "".join(f'<td align="right"><b>{label}</b></td>' for _, label in shown)
+    style = "padding-left: 10px; white-space: nowrap;"
+    cell = f'<td align="right" style="{style}">{{}}</td>'
+    head = "".join(cell.format(f"<b>{label}</b>") for label, _, _ in shown)
     body = "".join(
-        f"<tr><td>{label}</td>"
-        + "".join(
-            f'<td align="right">{form.format(values[key])}</td>'
-            if isinstance(values.get(key), int | float)
-            else "<td></td>"
-            for key, _ in shown
-        )
+        f'<tr><td style="white-space: nowrap;"><b>{label}</b></td>'
+        + "".join(cell.format(_number(of.get(key), form)) for _, of, form in shown)
         + "</tr>"
-        for label, values, form in rows
+        for key, label in _IMAGES
     )
-    more = {
-        "CRPS": ("crps", "{:.4f}"),
-        "in the 50 % interval": ("coverage_50", "{:.1%}"),
-        "in the 90 % interval": ("coverage_90", "{:.1%}"),
-    }
     rest = ", ".join(
-        f"{label} {form.format(metrics[key])}"
-        for label, (key, form) in more.items()
-        if isinstance(metrics.get(key), int | float)
+        f"{label} {_number(metrics.get(key), form)}"
+        for label, key, form in _OTHERS
+        if metrics.get(key) is not None
     )
     return (
-        f'<p><b>On test images</b></p><table cellspacing="2" cellpadding="1">'
-        f"<tr><td></td>{head}</tr>{body}</table><p>{rest}</p>"
+        "<p><b>On test images</b> (PSNR in dB)</p>"
+        f'<table cellspacing="2"><tr><td></td>{head}</tr>{body}</table><p>{rest}</p>'
     )
+
+
+def _number(value: Any, form: str) -> str:
+    return form.format(value) if isinstance(value, int | float) else "–"

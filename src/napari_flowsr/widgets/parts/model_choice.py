@@ -106,7 +106,7 @@ class ModelChoice(QWidget):
         changes.models.connect(self._collection_changed)
 
     def _collection_changed(self) -> None:
-        if isalive(self):
+        if isalive(self):  # type: ignore[no-untyped-call]
             self.refresh()
             # The chosen model may have gone: whoever listens validates anew.
             self.changed.emit()
