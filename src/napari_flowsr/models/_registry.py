@@ -66,7 +66,9 @@ def family_module(family: str) -> ModuleType:
 
 def is_deterministic(family: str) -> bool:
     """Whether a family predicts one image and has no flow; False for an unknown one."""
-    return family in _MODULES and bool(family_module(family).FLOW.deterministic)
+    # FLOW may be any callable that builds the network, such as a choice of two.
+    flow = family_module(family).FLOW if family in _MODULES else None
+    return bool(getattr(flow, "deterministic", False))
 
 
 def published_module(family: str) -> ModuleType | None:
