@@ -21,6 +21,7 @@ from napari_flowsr.models._registry import (
     example_configs,
     families,
     family_module,
+    is_deterministic,
 )
 from napari_flowsr.models.card import ModelCard
 
@@ -375,6 +376,7 @@ def test_saved_is_loaded(flow: ConditionalFlow, tmp_path: Path) -> None:
 @over_examples
 def test_facts_are_stated(flow: ConditionalFlow) -> None:
     assert flow.family in families()
+    assert is_deterministic(flow.family) is flow.deterministic
     assert flow.receptive_field > 0
     assert 0 < flow.halo <= flow.receptive_field
     assert flow.device == torch.device("cpu")
