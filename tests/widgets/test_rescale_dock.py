@@ -417,3 +417,16 @@ def test_by_its_name_in_a_viewer(make_napari_viewer):
     widget.session.model = rescaler()
     widget.session.device = "cpu"
     assert len(widget.outputs()) == 0
+
+
+def test_a_pixel_size_is_given_to_the_input_too(qtbot, dock, viewer):
+    cells = viewer.layers["cells"]
+    dock.session.pixel_size_um = 0.1
+    made = run(qtbot, dock)
+    _, back, error = made
+    for layer in made:
+        assert [str(unit) for unit in layer.units] == ["micrometer"] * 2
+    for layer in (back, error):
+        np.testing.assert_allclose(layer.extent.world, cells.extent.world)
+    np.testing.assert_allclose(made[0].scale, 0.4)
+    assert "'cells' got pixels of 0.1 µm as well." in dock.bar.status.text()

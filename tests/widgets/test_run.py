@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -426,3 +428,76 @@ def test_nothing_is_held_when_it_is_over(qtbot, start, log):
         return reference() is None and gone() is None
 
     qtbot.waitUntil(collected, timeout=WAIT)
+
+
+def test_quit_acts_within_the_network_at_work(qtbot, start, log):
+    """As napari waits for all workers when it is left."""
+    begun, go_on = threading.Event(), threading.Event()
+    layer = torch.nn.Linear(1, 1)
+
+    def make():
+        for _ in range(2):
+            layer(torch.zeros(1, 1))
+            begun.set()
+            go_on.wait(60)
+        yield "the tile"
+
+    job = start(make)
+    assert begun.wait(60)
+    job.worker.quit()
+    go_on.set()
+    ended(qtbot, log)
+    assert set(log.events) == {Stopped()}
+
+
+PROGRAM = """
+import atexit, sys, time, threading
+import napari, numpy as np
+from qtpy.QtWidgets import QApplication, QLabel
+
+viewer = napari.Viewer(show=False)
+# Not put into the viewer: to draw it a display would be needed.
+image = napari.layers.Image(np.tile(np.arange(64, dtype="uint8"), (64, 1)))
+
+from napari_flowsr.models.compact import Compact
+from napari_flowsr.widgets.upscale_dock import UpscaleDock
+
+begun, decode = threading.Event(), Compact.decode
+
+def slow(*args, **kwargs):  # an interpreter that goes away is missed in here
+    begun.set()
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        sum(range(1000))
+    return decode(*args, **kwargs)
+
+Compact.decode = slow
+dock = UpscaleDock(viewer)
+first = viewer.window.add_dock_widget(dock, name="Upscale", tabify=True)
+second = viewer.window.add_dock_widget(QLabel(), name="other", tabify=True)
+dock.session.image, dock.session.device = image, "cpu"
+workers = []
+atexit.register(lambda: print("at work" if workers[0].is_running else "over"))
+workers.append(dock.run())
+while not begun.is_set():
+    QApplication.processEvents()
+    time.sleep(0.01)
+first.hide()
+viewer.close()
+print("closed")
+"""
+
+
+def test_a_viewer_closed_at_the_end_of_a_program_waits_for_the_worker():
+    """Otherwise the thread meets an interpreter that is being taken down."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[-3:] == ["closed", "over", ""], done.stderr
+    for word in ("Fatal", "deleted", "Traceback"):
+        assert word not in done.stderr

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import random
-import threading
 import weakref
 
 import dask.array as da
 import numpy as np
 import pytest
 import torch
+from docks import WAIT, Gate, edges, finish, prepare, run
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QLabel, QWidget
@@ -26,26 +26,6 @@ from napari_flowsr.widgets._layers import PREVIEW
 from napari_flowsr.widgets._preferences import Preferences
 from napari_flowsr.widgets.parts.fields import find_data
 from napari_flowsr.widgets.upscale_dock import UpscaleDock
-
-WAIT = 60_000  # ms; the machine may be busy
-
-
-class Gate:
-    """Stands in a model's decode: counts, and lets through when told to."""
-
-    def __init__(self, flow, monkeypatch, free=0):
-        self.calls, self.free, self._decode = 0, free, flow.decode
-        self._open = threading.Event()
-        monkeypatch.setattr(flow, "decode", self, raising=True)
-
-    def __call__(self, *args, **kwargs):
-        self.calls += 1
-        if self.calls > self.free:
-            self._open.wait(60)
-        return self._decode(*args, **kwargs)
-
-    def open(self):
-        self._open.set()
 
 
 @pytest.fixture
@@ -63,23 +43,6 @@ def viewer(image):
     return viewer
 
 
-def prepare(widget, model):
-    widget.session.model = model
-    widget.session.samples = 2
-    widget.session.device = "cpu"
-    return widget
-
-
-def finish(qtbot, widget):
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=WAIT)
-
-
-def run(qtbot, widget):
-    widget.run()
-    finish(qtbot, widget)
-    return widget.outputs()
-
-
 @pytest.fixture
 def dock(qtbot, viewer, model):
     widget = prepare(UpscaleDock(viewer), model)
@@ -95,16 +58,6 @@ def kinds(layers):
 
 def previews(viewer):
     return [layer for layer in viewer.layers if PREVIEW in layer.metadata]
-
-
-def edges(layer):
-    """World positions of the outer corners, Y and X."""
-    size = np.array(layer.data.shape[-2:])
-    zero = np.zeros(layer.ndim - 2)
-    return [
-        np.array(layer.data_to_world((*zero, *corner)))[-2:]
-        for corner in ((-0.5, -0.5), size - 0.5)
-    ]
 
 
 # --- running ------------------------------------------------------------------
@@ -450,7 +403,9 @@ def test_nan_is_refused_or_filled(qtbot, dock, viewer, image):
     dock.session.nan = "fill"
     assert dock.form.advanced.nan.currentData() == "fill"
     assert len(run(qtbot, dock)) == 3
-    assert "1 pixel without a value was filled" in notification_manager.records[-1].message
+    assert (
+        "1 pixel without a value was filled" in notification_manager.records[-1].message
+    )
 
 
 # --- fields -------------------------------------------------------------------

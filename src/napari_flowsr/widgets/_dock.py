@@ -25,7 +25,7 @@ from napari_flowsr.widgets._layers import UPSCALE, Source, own_layers
 from napari_flowsr.widgets._run import Failed, Job, Stopped
 from napari_flowsr.widgets._session import Session
 from napari_flowsr.widgets._viewer import viewer_reference
-from napari_flowsr.widgets.parts.compare import Compare
+from napari_flowsr.widgets.parts.compare import Compare, same_view
 from napari_flowsr.widgets.parts.run_bar import RunBar, counted
 
 __all__ = ["RunDock"]
@@ -45,7 +45,8 @@ class _Tenure:
         viewer, preview = self._viewer(), self.preview
         self.preview = None
         if viewer is not None and preview is not None and preview in viewer.layers:
-            viewer.layers.remove(preview)
+            with same_view(viewer):
+                viewer.layers.remove(preview)
 
     def end(self, *_: Any) -> None:
         """Cancel the run and take its preview away."""
@@ -261,12 +262,13 @@ class RunDock(QWidget):
             )
 
     @contextlib.contextmanager
-    def _selection_kept(self, viewer: Any) -> Iterator[None]:
-        """Leave the user's selected layers and chosen image as they are."""
+    def _work_kept(self, viewer: Any) -> Iterator[None]:
+        """Leave the user's selected layers, view and chosen image as they are."""
         chosen, follow = set(viewer.layers.selection), self.form.input.image.follow
         self.form.input.image.follow = False
         try:
-            yield
+            with same_view(viewer):
+                yield
             kept = chosen.intersection(viewer.layers)
             if kept:
                 viewer.layers.selection = kept

@@ -4,11 +4,13 @@ Traps of napari's workers that this file is about (each has a test): a generator
 swallows every RuntimeError, of which torch's out-of-memory error is one, and then never
 finishes; ``quit`` only sets a flag; progress bars must be made in the main thread, and
 let Qt work while they move, so that later events arrive within the handling of an
-earlier one; grad and inference mode belong to a thread.
+earlier one; grad and inference mode belong to a thread; a program that ends while a
+worker is at work may crash in it.
 """
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 import weakref
@@ -21,6 +23,7 @@ from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.utils import cancelable_progress
+from qtpy.QtCore import QThreadPool
 
 from napari_flowsr.core.interrupt import until_cancelled
 from napari_flowsr.errors import Cancelled, OptionError
@@ -29,6 +32,7 @@ from napari_flowsr.inference.events import Progress
 __all__ = ["Failed", "Job", "Stopped"]
 
 _INTERVAL = 0.1  # seconds between two progress events; more would slow the window
+_PATIENCE = 30.0  # seconds that the end of the program waits for the worker's
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,13 @@ _running: weakref.ref[Job] | None = None
 
 
 def _pump(
-    make: Callable[[], Iterable[Any]], cancelled: threading.Event
+    make: Callable[[], Iterable[Any]], cancelled: Callable[[], bool]
 ) -> Generator[Any, None, None]:
     """Events of ``make()``: throttled, cancellable, never raising."""
     try:
         last = 0.0
         # Closed, and with it what it iterates over, also where this pump is closed.
-        with closing(until_cancelled(make(), cancelled.is_set)) as events:
+        with closing(until_cancelled(make(), cancelled)) as events:
             for event in events:
                 if isinstance(event, Progress):
                     now = time.monotonic()
@@ -129,7 +133,7 @@ class Job:
         self._is_handling = False
         self.is_running = True
         self._bar = _Bar(total=0, desc=description, cancel_callback=self.cancel)
-        self._pump = pump = _pump(make, self._cancelled)
+        self._pump = pump = _pump(make, self._is_to_stop)
 
         def drive() -> Generator[Any, None, None]:
             yield from pump
@@ -142,11 +146,26 @@ class Job:
         _running = weakref.ref(self)
         # The worker keeps the job alive until it is over, even if the dock has gone.
         self.worker._flowsr_job = self
+        # Called before Qt takes itself down, for it is registered later than that.
+        atexit.unregister(_stop_at_exit)
+        atexit.register(_stop_at_exit)
         self.worker.start()
 
     def cancel(self) -> None:
         """Stop at the next step of the network at work, or the next event."""
         self._cancelled.set()
+
+    def stop(self) -> None:
+        """Cancel, and wait for the worker's thread, in vain after a while."""
+        self.cancel()
+        deadline = time.monotonic() + _PATIENCE
+        while self.worker.is_running and time.monotonic() < deadline:
+            time.sleep(0.01)
+        # What a worker does last, and what others do in the same pool.
+        QThreadPool.globalInstance().waitForDone(1000)
+
+    def _is_to_stop(self) -> bool:
+        return self._cancelled.is_set() or self.worker.abort_requested
 
     @property
     def is_cancelled(self) -> bool:
@@ -204,6 +223,12 @@ class Job:
             self._on_end()
         finally:
             self.worker._flowsr_job = None
+
+
+def _stop_at_exit() -> None:
+    job = _running() if _running is not None else None
+    if job is not None and job.is_running:
+        job.stop()
 
 
 def _weak(function: Callable[..., None]) -> Callable[..., None]:

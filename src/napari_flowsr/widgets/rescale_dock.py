@@ -75,8 +75,8 @@ class RescaleDock(RunDock):
             return
         self._source = None
         self.compare.reset()
-        with self._selection_kept(viewer):
-            placed = self._calibrate(viewer, source)
+        placed = self._calibrate(viewer, source)
+        with self._work_kept(viewer):
             layers = add_outputs(viewer, source, event.outputs, self.tool)
         if event.latents is not None:
             self.session.latents = event.latents

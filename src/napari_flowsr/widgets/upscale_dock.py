@@ -10,7 +10,7 @@ from napari.utils.notifications import show_warning
 from napari_flowsr.widgets._dock import RunDock
 from napari_flowsr.widgets._layers import PREVIEW, UPSCALE, Source, add_outputs
 from napari_flowsr.widgets._preferences import read_preferences
-from napari_flowsr.widgets._session import Session
+from napari_flowsr.widgets._session import OUTPUT_KINDS, Session
 from napari_flowsr.widgets._upscale import Notice, Preview, Ready, Request
 from napari_flowsr.widgets.parts.run_bar import counted, human_seconds
 from napari_flowsr.widgets.parts.upscale_form import UpscaleForm
@@ -29,6 +29,8 @@ def _defaults() -> dict[str, Any]:
         "tile": wanted.tile_option,
         "samples": wanted.samples,
         "temperature": wanted.temperature_option,
+        # One sample has no spread.
+        "outputs": OUTPUT_KINDS[:3] if wanted.samples > 1 else OUTPUT_KINDS[:1],
     }
 
 
@@ -88,7 +90,7 @@ class UpscaleDock(RunDock):
         options["name"] = f"{options['name']} (first of several)"
         # Not yet a result: a preview left over by a crash must not pass for one.
         options["metadata"] = {PREVIEW: True}
-        with self._selection_kept(viewer):
+        with self._work_kept(viewer):
             self._tenure.preview = viewer.add_image(event.output.data, **options)
 
     def _show(self, event: Ready) -> None:
@@ -98,8 +100,8 @@ class UpscaleDock(RunDock):
             return
         self._source = None
         self.compare.reset()
-        with self._selection_kept(viewer):
-            placed = self._calibrate(viewer, source)
+        placed = self._calibrate(viewer, source)
+        with self._work_kept(viewer):
             layers = add_outputs(viewer, source, event.outputs)
         self._tell(event, len(layers), placed)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.widgets._viewer import viewer_reference
 
-__all__ = ["Compare"]
+__all__ = ["Compare", "same_view"]
 
 
 def _grid(viewer: Any) -> Any:
@@ -24,6 +26,17 @@ def _camera(viewer: Any) -> Any:
     """Camera; it moved to ``viewer.scene`` in napari 0.9."""
     scene = getattr(viewer, "scene", None)
     return getattr(scene, "camera", None) or viewer.camera
+
+
+@contextlib.contextmanager
+def same_view(viewer: Any) -> Iterator[None]:
+    """Keep the camera where it is: napari fits it whenever there are other axes."""
+    camera = _camera(viewer)
+    view = camera.center, camera.zoom
+    had_layers = bool(viewer.layers)
+    yield
+    if had_layers and viewer.layers:
+        camera.center, camera.zoom = view
 
 
 def _zoomed(center: tuple[float, ...], zoom: float) -> tuple[float, ...]:

@@ -1,0 +1,54 @@
+"""What tests of docks share: waiting for runs, and a gate in a model's decode."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+WAIT = 60_000  # ms; the machine may be busy
+
+
+class Gate:
+    """Stands in a model's decode: counts, and lets through when told to."""
+
+    def __init__(self, flow, monkeypatch, free=0):
+        self.calls, self.free, self._decode = 0, free, flow.decode
+        self._open = threading.Event()
+        monkeypatch.setattr(flow, "decode", self, raising=True)
+
+    def __call__(self, *args, **kwargs):
+        self.calls += 1
+        if self.calls > self.free:
+            self._open.wait(60)
+        return self._decode(*args, **kwargs)
+
+    def open(self):
+        self._open.set()
+
+
+def prepare(widget, model):
+    widget.session.model = model
+    widget.session.samples = 2
+    widget.session.device = "cpu"
+    return widget
+
+
+def finish(qtbot, widget):
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=WAIT)
+
+
+def run(qtbot, widget):
+    widget.run()
+    finish(qtbot, widget)
+    return widget.outputs()
+
+
+def edges(layer):
+    """World positions of the outer corners, Y and X."""
+    size = np.array(layer.data.shape[-2:])
+    zero = np.zeros(layer.ndim - 2)
+    return [
+        np.array(layer.data_to_world((*zero, *corner)))[-2:]
+        for corner in ((-0.5, -0.5), size - 0.5)
+    ]
