@@ -72,3 +72,27 @@ def test_a_model_is_fine_tuned_by_its_name(cli, arguments, tmp_path):
     assert done.status == 2
     assert "there, 8 here)" in done.err
     assert not list(tmp_path.glob("other*"))
+
+
+def test_images_that_are_left_out_are_named(cli, arguments, tmp_path):
+    write_image(tmp_path / "b.png", np.eye(16, dtype=np.uint8))
+    for number in range(11):
+        write_image(tmp_path / f"c{number:02}.png", np.full((64, 64), 9, np.uint8))
+    command, _, *others = arguments
+    images, others = sorted(tmp_path.glob("*.png")), [*others, "--steps", 1]
+    done = cli(command, *images, *others)
+    assert done.status == 0, done.err
+    assert "1 image, " in done.out
+    assert "left out: b.png (16 x 16 px, at least " in done.out
+    assert "left out: c08.png (constant within its percentile range)" in done.out
+    assert "c09.png" not in done.out
+    assert "left out: 2 more; --json names all" in done.out
+    others += ["-o", tmp_path / "again.safetensors", "--validation", tmp_path / "*.png"]
+    found = cli(command, *images, *others, "--json").json
+    assert found["images"] == 1
+    names = [one["name"] for one in found["left_out"]]
+    assert names == [p.name for p in images[:-1]] + names[12:]
+    assert found["left_out"][-1] == {
+        "name": "c10.png",
+        "reason": "constant within its percentile range (validation)",
+    }

@@ -297,6 +297,38 @@ def test_a_bad_agreement_with_the_input_is_told(capsys, psnr, warned):
     assert ("do not agree well with the input" in capsys.readouterr().out) is warned
 
 
+# --- where there is no spread ---------------------------------------------------
+
+
+@pytest.mark.parametrize("outputs", ["std", "mean,quantiles"])
+def test_the_spread_of_one_sample_is_refused(cli, picture, tmp_path, outputs):
+    done = cli("upscale", picture, *TINY, "-n", 1, "--outputs", outputs)
+    assert done.status == 2
+    assert "--samples 1; one sample has no spread" in done.err
+    assert names(tmp_path) == ["cell.ome.tif"]
+    assert cli("upscale", picture, *TINY, "-n", 1, "--outputs", "mean").status == 0
+
+
+def test_the_spread_of_a_deterministic_model_is_refused(cli, picture, tmp_path):
+    models = (c.values[0].model() for c in CASES)
+    model = next(m for m in models if m.flow.deterministic and m.flow.channels == 1)
+    file = tmp_path / "one.safetensors"
+    save_model(file, model.flow, model.card)
+    for command in (("upscale", picture), ("batch", tmp_path, tmp_path / "out")):
+        done = cli(*command, "-m", file, "--device", "cpu", "--outputs", "std")
+        assert done.status == 2
+        assert "no spread, which is no sign of certainty" in done.err
+        assert not list(tmp_path.rglob("*-std*"))
+
+
+def test_no_spread_at_temperature_zero_is_told(cli, picture, tmp_path):
+    done = cli("upscale", picture, *TINY, "-n", 2, "-t", 0, "--outputs", "std")
+    assert done.status == 0, done.err
+    assert "Warning: At temperature 0 all samples are the same" in done.err
+    done = cli("upscale", picture, *TINY, "-n", 2, "-t", 0, "-d", tmp_path / "b")
+    assert "temperature 0" not in done.err
+
+
 # --- any scale, learned priors --------------------------------------------------
 
 

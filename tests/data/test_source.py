@@ -171,12 +171,16 @@ def test_small_and_flat_planes_are_left_out_of_training(tmp_path: Path) -> None:
     np.save(tmp_path / "b.npy", data[0, :9])
     np.save(tmp_path / "c.npy", data[0] * 0)
     groups = {"a.npy": "many"}
-    found = load_planes(
+    found, left_out = load_planes(
         find_files(tmp_path), 1, read=read_image, groups=groups, min_side=20
     )
     assert [p.name for p in found] == [f"a.npy [{i}]" for i in range(3)]
     assert {p.group for p in found} == {"many"}
-    with pytest.raises(TrainingError, match="41 pixels"):
+    assert [(one.name, one.reason) for one in left_out] == [
+        ("b.npy", "9 x 40 px, at least 20 needed on each side"),
+        ("c.npy", "constant within its percentile range"),
+    ]
+    with pytest.raises(TrainingError, match=r"41 pixels.*'a\.npy.*': 40 x 40 px"):
         load_planes(find_files(tmp_path), 1, read=read_image, min_side=41)
 
 

@@ -66,6 +66,12 @@ class Job:
                 "--prior learned needs a learned prior; say which by --prior-model "
                 "NAME or FILE."
             )
+        if self.n is not None and self.n < 2 and self.wants_spread:
+            raise OptionError(
+                f"--outputs is '{self.outputs}' with --samples {self.n}; one sample "
+                "has no spread. Give --samples 2 or more, better 8, or leave std and "
+                "quantiles out."
+            )
         _ = self.tile_side
 
     @property
@@ -73,6 +79,11 @@ class Job:
         """Names of the outputs, in the order of `OUTPUTS`."""
         names = [part.strip().lower() for part in self.outputs.split(",")]
         return tuple(sorted({n for n in names if n}, key=[*OUTPUTS, *names].index))
+
+    @property
+    def wants_spread(self) -> bool:
+        """Whether the outputs show how the samples differ."""
+        return bool({"std", "quantiles"} & set(self.wanted))
 
     @property
     def count(self) -> int:
@@ -107,13 +118,23 @@ class Job:
         return tuple(out)
 
     def load(self) -> Model:
-        """Load the model, and say what is to be known of it."""
+        """Load the model, and say what is to be known of it.
+
+        Raises
+        ------
+        OptionError
+            It makes one image only, and how samples differ was asked for.
+        """
         from napari_flowsr.cli._show import warn
+        from napari_flowsr.inference.options import check_spread, why_single
         from napari_flowsr.io.catalogue import notices
         from napari_flowsr.io.collection import load_model
 
         model = load_model(self.model, device=self.device, prior=self.prior_model)
         warn(notices(model.card))
+        if self.wants_spread:
+            prior = "learned" if self.prior_model else self.prior
+            check_spread(self.count, why_single(prior, model.flow))
         return model
 
     def scale_of(self, image: ImageFile) -> float | None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from napari_flowsr.inference.events import Event, Result
 
-__all__ = ["follow", "humanly", "progress_bar", "say", "show_json", "show_table"]
-__all__ += ["warn"]
+__all__ = ["counted", "follow", "humanly", "progress_bar", "say", "show_json"]
+__all__ += ["show_table", "warn"]
 
 
 @contextmanager
@@ -91,6 +91,11 @@ def show_table(table: Table) -> None:
     if not console.is_terminal:
         console = Console(width=120)
     console.print(table)
+
+
+def counted(number: int, noun: str) -> str:
+    """Number and noun, the noun in the plural where it is not one."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def humanly(seconds: float) -> str:

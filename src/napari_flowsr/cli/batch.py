@@ -12,7 +12,7 @@ import typer
 from napari_flowsr.cli import _jobs as jobs
 from napari_flowsr.cli import _options as options
 from napari_flowsr.cli._jobs import Job
-from napari_flowsr.cli._show import humanly, progress_bar, say, show_json
+from napari_flowsr.cli._show import counted, humanly, progress_bar, say, show_json
 from napari_flowsr.cli.upscale import check_distinct, describe
 from napari_flowsr.errors import Cancelled, FlowSRError, OptionError
 from napari_flowsr.io.atomic import check_writable
@@ -128,7 +128,7 @@ def _run(
     resume: bool,
     quiet: bool,
 ) -> None:
-    overall = bar.add_task(f"{len(plan)} files", total=len(plan))
+    overall = bar.add_task(counted(len(plan), "file"), total=len(plan))
     model = job.load()
     # With --resume, what a stopped run left of a file's several outputs is replaced.
     job = replace(job, overwrite=job.overwrite or resume)

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_flowsr.cli._options import JsonOption
-from napari_flowsr.cli._show import humanly, progress_bar, say, show_json
+from napari_flowsr.cli._show import counted, humanly, progress_bar, say, show_json
 from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from napari_flowsr.data.source import LeftOut
     from napari_flowsr.training.config import TrainConfig
     from napari_flowsr.training.events import TrainEvent
 
 __all__ = ["train"]
+
+_SHOWN = 10  # images that are left out and named
 
 
 def train(
@@ -167,6 +171,13 @@ def _from_file(path: Path) -> TrainConfig:
         ) from None
 
 
+def _say_left_out(left_out: Sequence[LeftOut], *, quiet: bool) -> None:
+    for one in left_out[:_SHOWN]:
+        say(f"left out: {one.name} ({one.reason})", quiet=quiet)
+    if more := len(left_out[_SHOWN:]):
+        say(f"left out: {more} more; --json names all", quiet=quiet)
+
+
 def _follow(events: Iterable[TrainEvent], bar: Bar, *, quiet: bool) -> dict[str, Any]:
     """Show events; return what is left to report."""
     from napari_flowsr.training import events as kinds
@@ -177,11 +188,13 @@ def _follow(events: Iterable[TrainEvent], bar: Bar, *, quiet: bool) -> dict[str,
         if isinstance(event, kinds.Started):
             going_on = f", going on from step {event.step}" if event.step else ""
             say(
-                f"{event.images} images, {event.parameters:,} parameters, on "
-                f"{event.device}{going_on}",
+                f"{counted(event.images, 'image')}, {event.parameters:,} parameters, "
+                f"on {event.device}{going_on}",
                 quiet=quiet,
             )
+            _say_left_out(event.left_out, quiet=quiet)
             out |= {"images": event.images, "parameters": event.parameters}
+            out["left_out"] = [asdict(one) for one in event.left_out]
             out["first_step"] = event.step
             bar.update(task, completed=event.step, total=event.total)
         elif isinstance(event, kinds.Step):

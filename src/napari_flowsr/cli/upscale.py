@@ -12,7 +12,14 @@ import typer
 from napari_flowsr.cli import _jobs as jobs
 from napari_flowsr.cli import _options as options
 from napari_flowsr.cli._jobs import Job
-from napari_flowsr.cli._show import humanly, progress_bar, say, show_json
+from napari_flowsr.cli._show import (
+    counted,
+    humanly,
+    progress_bar,
+    say,
+    show_json,
+    warn,
+)
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference.agreement import disagreement
 
@@ -99,7 +106,7 @@ def describe(facts: dict[str, Any], *, quiet: bool = False) -> None:
     sizes = [" × ".join(map(str, facts[k])) for k in ("input_shape", "output_shape")]
     say(
         f"{facts['input']}: {sizes[0]} to {sizes[1]} ({facts['axes']}), "
-        f"{facts['n']} sample{'s' if facts['n'] > 1 else ''}, "
+        f"{counted(facts['n'], 'sample')}, "
         f"{humanly(facts['seconds'])}",
         quiet=quiet,
     )
@@ -107,6 +114,7 @@ def describe(facts: dict[str, Any], *, quiet: bool = False) -> None:
         say(f"  {row['kind']:8} {row['path']}", quiet=quiet)
     if doubt := disagreement(facts["report"]):
         say(f"Warning: {doubt}", quiet=quiet)
+    warn(facts["report"].get("notices", ()))
 
 
 def _sort_out(

@@ -11,7 +11,7 @@ from torch import nn
 from napari_flowsr.errors import Cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 __all__ = ["interruptible", "until_cancelled"]
 
@@ -49,7 +49,9 @@ def interruptible(cancelled: Callable[[], bool]) -> Iterator[None]:
         handle.remove()
 
 
-def until_cancelled(events: Iterable[T], cancelled: Callable[[], bool]) -> Iterator[T]:
+def until_cancelled(
+    events: Iterable[T], cancelled: Callable[[], bool]
+) -> Generator[T, None, None]:
     """Pass events on; raise `Cancelled` when ``cancelled()`` is true, also amid a step.
 
     A generator is closed in the end. Between two events nothing is watched: whoever

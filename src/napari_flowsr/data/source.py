@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "LeftOut",
     "Plane",
     "Reader",
     "find_files",
@@ -67,6 +68,22 @@ class Plane:
     pixels: NDArray[np.float32]
     name: str
     group: str = ""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A plane that is of no use, and why.
+
+    Parameters
+    ----------
+    name : str
+        As of a `Plane`.
+    reason : str
+        In a few words.
+    """
+
+    name: str
+    reason: str
 
 
 # --- files --------------------------------------------------------------------
@@ -301,7 +318,7 @@ def load_planes(
     high: float = 99.9,
     groups: dict[str, str] | None = None,
     min_side: int = 1,
-) -> list[Plane]:
+) -> tuple[list[Plane], list[LeftOut]]:
     """Read and normalise; planes that are too small or without detail are left out.
 
     Parameters
@@ -317,6 +334,13 @@ def load_planes(
     min_side : int
         Smallest usable side in pixels.
 
+    Returns
+    -------
+    planes : list of Plane
+        At least one.
+    left_out : list of LeftOut
+        The others.
+
     Raises
     ------
     ImageError
@@ -324,22 +348,32 @@ def load_planes(
     TrainingError
         Nothing is left.
     """
-    planes = [
-        plane
-        for file in files
+    planes: list[Plane] = []
+    left_out: list[LeftOut] = []
+    for file in files:
+        group = (groups or {}).get(file.name, "")
         for plane in read_planes(
-            file,
-            channels,
-            read=read,
-            low=low,
-            high=high,
-            group=(groups or {}).get(file.name, ""),
-        )
-        if min(plane.pixels.shape[1:]) >= min_side and plane.pixels.std() > 0
-    ]
+            file, channels, read=read, low=low, high=high, group=group
+        ):
+            if reason := _why_useless(plane, min_side):
+                left_out.append(LeftOut(plane.name, reason))
+            else:
+                planes.append(plane)
     if not planes:
+        first = left_out[0]
         raise TrainingError(
-            f"None of the {len(files)} images is at least {min_side} pixels wide and "
-            "high and has any detail. Give larger images, or train on smaller patches."
+            f"None of the {len(left_out)} images is at least {min_side} pixels wide "
+            f"and high and has any detail; '{first.name}': {first.reason}. Give larger "
+            "images, or train on smaller patches."
         )
-    return planes
+    return planes, left_out
+
+
+def _why_useless(plane: Plane, min_side: int) -> str:
+    """Reason to leave a plane out; empty for a useful one."""
+    height, width = plane.pixels.shape[1:]
+    if min(height, width) < min_side:
+        return f"{height} x {width} px, at least {min_side} needed on each side"
+    if not plane.pixels.std() > 0:
+        return "constant within its percentile range"
+    return ""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_flowsr.data.source import LeftOut
+
 __all__ = ["Checkpoint", "Finished", "Started", "Step", "TrainEvent", "Validation"]
 
 
@@ -18,6 +20,8 @@ class Started:
     images: int
     parameters: int
     device: str
+    left_out: tuple[LeftOut, ...] = ()
+    """Images that are too small or constant, those for validation included."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ from napari_flowsr.training.validate import smallest_side, validate
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
-    from napari_flowsr.data.source import Plane
+    from napari_flowsr.data.source import LeftOut, Plane
     from napari_flowsr.training.checks import Job
     from napari_flowsr.training.config import Stage, TrainConfig
 
@@ -134,7 +135,7 @@ def train(
 
 def _planes(
     job: Job, files: Sequence[Path], min_side: int, groups: dict[str, str] | None = None
-) -> list[Plane]:
+) -> tuple[list[Plane], list[LeftOut]]:
     low, high = job.config.percentiles
     try:
         return load_planes(
@@ -154,18 +155,22 @@ def _planes(
 
 
 def _events(job: Job) -> Generator[TrainEvent, None, None]:
-    config, held_out = job.config, []
+    config = job.config
+    held_out: list[Plane] = []
     groups = (
         groups_from_manifest(config.manifest, config.group_by)
         if config.manifest
         else None
     )
-    planes = _planes(job, job.files, job.min_side, groups)
+    planes, left_out = _planes(job, job.files, job.min_side, groups)
     if job.validation:
-        held_out = _planes(job, job.validation, smallest_side(job.flow))
+        held_out, useless = _planes(job, job.validation, smallest_side(job.flow))
+        left_out += [
+            replace(one, reason=f"{one.reason} (validation)") for one in useless
+        ]
     run = TrainingRun(planes, config, job.state_file, job.flow)
     try:
-        yield from _loop(run, held_out, job)
+        yield from _loop(run, held_out, job, tuple(left_out))
     except (GeneratorExit, KeyboardInterrupt):
         run.save()
         raise
@@ -195,7 +200,10 @@ def _out_of_memory(run: TrainingRun) -> TrainingError:
 
 
 def _loop(
-    run: TrainingRun, held_out: Sequence[Plane], job: Job
+    run: TrainingRun,
+    held_out: Sequence[Plane],
+    job: Job,
+    left_out: tuple[LeftOut, ...],
 ) -> Generator[TrainEvent, None, None]:
     config, began = run.config, time.monotonic()
     optimiser_state = run.load(job.origin)
@@ -205,6 +213,7 @@ def _loop(
         len(run.planes),
         run.flow.parameter_count,
         str(run.device),
+        left_out,
     )
     index, taken = _stage_at(config, run.step)
     clock = _Clock(config.steps)
