@@ -35,6 +35,6 @@ def inverse_sigmoid_scale(h: Tensor) -> Tensor:
     return -F.logsigmoid(h)
 
 
-def tanh_scale(h: Tensor) -> Tensor:
-    r"""Our compact family's form, :math:`\ln s = 2 \tanh(h / 2)`: bounded both ways."""
-    return 2.0 * torch.tanh(0.5 * h)
+def tanh_scale(h: Tensor, bound: float = 2.0) -> Tensor:
+    r"""Our compact family's form, :math:`\ln s = b \tanh(h / b)`: bounded both ways."""
+    return bound * torch.tanh(h / bound)

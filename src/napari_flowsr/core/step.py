@@ -8,6 +8,8 @@ SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, section 3.2 and Fig. 2; AdFlow
 
 from __future__ import annotations
 
+import math
+
 from napari_flowsr.core.nets import PredictorNet
 from napari_flowsr.core.scales import LogScale, sigmoid_scale
 from napari_flowsr.core.transforms.actnorm import ActNorm
@@ -34,6 +36,7 @@ def conditional_step(
     hidden: int = 64,
     log_scale: LogScale = sigmoid_scale,
     rotation: bool = False,
+    bound: float = math.inf,
 ) -> Compose:
     """Conditional step on ``channels`` channels, given ``condition_channels`` of ``u``.
 
@@ -47,6 +50,8 @@ def conditional_step(
         Scale form of injector and coupling, one of `core.scales`.
     rotation : bool
         Fixed random rotation (AdFlow) instead of a learned matrix (SRFlow).
+    bound : float
+        Magnitude that the coupling's net sees its activation limited to.
     """
     kept, moved = channels // 2, channels - channels // 2
     mix: Transform = (FixedRotation if rotation else InvertibleConv1x1)(channels)
@@ -58,7 +63,8 @@ def conditional_step(
                 PredictorNet(condition_channels, 2 * channels, hidden), log_scale
             ),
             ConditionalAffineCoupling(
-                PredictorNet(kept + condition_channels, 2 * moved, hidden), log_scale
+                PredictorNet(kept + condition_channels, 2 * moved, hidden, bound),
+                log_scale,
             ),
         )
     )

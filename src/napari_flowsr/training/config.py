@@ -43,6 +43,8 @@ class Stage:
     """Uniform noise of width 1 / levels is added to HR for likelihoods."""
     hr_noise: float = 0.0
     """Standard deviation of Gaussian noise added to HR, in [0, 1] units."""
+    unusual: float = 0.0
+    """Share of patches replaced by noise, masks and patterns (`data.unusual`)."""
 
 
 @dataclass(frozen=True)
