@@ -44,8 +44,8 @@ def _white(rng: np.random.Generator, patch: Patch) -> Patch:
     side = int(rng.integers(1, 5))
     coarse = [-(-n // side) for n in patch.shape[-2:]]
     noise = rng.random((patch.shape[0], *coarse))
-    blocks: Patch = noise.repeat(side, -2).repeat(side, -1)
-    return blocks[:, : patch.shape[-2], : patch.shape[-1]]
+    blocks = noise.repeat(side, -2).repeat(side, -1)
+    return np.asarray(blocks[:, : patch.shape[-2], : patch.shape[-1]], np.float32)
 
 
 def _chequered(rng: np.random.Generator, patch: Patch) -> Patch:

@@ -33,24 +33,40 @@ def predict_l1(flow: ConditionalFlow, lr: Tensor, hr: Tensor, noisy: Tensor) -> 
     return (flow.predict(lr) - hr).abs().mean()
 
 
-def predict_log_mse(
-    flow: ConditionalFlow, lr: Tensor, hr: Tensor, noisy: Tensor
-) -> Tensor:
-    """Mean over images of ln(MSE) of the prediction: PSNR, up to a constant.
+def _log_mse(image: Tensor, hr: Tensor) -> Tensor:
+    """Mean over images of ln(MSE): PSNR, up to a constant.
 
     Every image counts alike, dim smooth ones as much as textured ones. The small term
     (a PSNR of 70 dB) keeps flat patches from ruling the gradient.
     """
-    mse = (flow.predict(lr) - hr).square().flatten(1).mean(1)
+    mse = (image - hr).square().flatten(1).mean(1)
     return torch.log(mse + 1e-7).mean()
+
+
+def predict_log_mse(
+    flow: ConditionalFlow, lr: Tensor, hr: Tensor, noisy: Tensor
+) -> Tensor:
+    """Mean over images of ln(MSE) of the encoder's own prediction."""
+    return _log_mse(flow.predict(lr), hr)
+
+
+def _mode(flow: ConditionalFlow, lr: Tensor) -> Tensor:
+    cond = flow.condition(lr)
+    spec = flow.latent_spec(cond.lr_size)
+    zeros = [lr.new_zeros(lr.shape[0], *shape) for shape in spec.shapes]
+    return flow.decode(flow.make_latents(zeros, cond), cond)
 
 
 def mode_l1(flow: ConditionalFlow, lr: Tensor, hr: Tensor, noisy: Tensor) -> Tensor:
     """Mean absolute error of the image decoded at temperature 0 (HCFlow+)."""
-    cond = flow.condition(lr)
-    spec = flow.latent_spec(cond.lr_size)
-    zeros = [lr.new_zeros(lr.shape[0], *shape) for shape in spec.shapes]
-    return (flow.decode(flow.make_latents(zeros, cond), cond) - hr).abs().mean()
+    return (_mode(flow, lr) - hr).abs().mean()
+
+
+def mode_log_mse(
+    flow: ConditionalFlow, lr: Tensor, hr: Tensor, noisy: Tensor
+) -> Tensor:
+    """Mean over images of ln(MSE) of the image decoded at temperature 0."""
+    return _log_mse(_mode(flow, lr), hr)
 
 
 LOSSES: dict[str, Loss] = {
@@ -58,6 +74,7 @@ LOSSES: dict[str, Loss] = {
     "predict_l1": predict_l1,
     "predict_log_mse": predict_log_mse,
     "mode_l1": mode_l1,
+    "mode_log_mse": mode_log_mse,
 }
 
 
