@@ -85,6 +85,34 @@ def test_upscale_by_path_and_unknown_name(model, tmp_path) -> None:
         flowsr.upscale(image, "micro-99x")
 
 
+def test_a_loaded_model_gives_plain_tensors(model, tmp_path) -> None:
+    """No graph of parameters is kept for samples; training turns gradients on."""
+    from napari_flowsr.io.checkpoint import save_model
+
+    path = tmp_path / "mine.safetensors"
+    save_model(path, model.flow, model.card)
+    flow = flowsr.load_model(path).flow
+    cond = flow.condition(torch.rand(1, 1, 6, 7))
+    sample = flow.sample(cond, 2, temperature=0.8)
+    assert sample.numpy().shape == (2, 1, 12, 14)
+    assert not any(parameter.requires_grad for parameter in flow.parameters())
+    hr = sample[:1].clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(flow.log_prob(hr, cond).sum(), hr)
+    assert gradient.any()
+
+
+def test_upscale_names_what_is_wrong_with_its_arguments(model) -> None:
+    image = np.random.default_rng(0).normal(size=(6, 7))
+    with pytest.raises(flowsr.errors.ImageError, match=r"tifffile.imread\(path\)"):
+        flowsr.upscale("cell.tif", model)
+    with pytest.raises(flowsr.errors.AxesError, match="axes='YX'"):
+        flowsr.upscale(image, model, axes=["Y", "X"])
+    with pytest.raises(flowsr.errors.AxesError, match="axes='YXC'"):
+        flowsr.upscale(np.zeros((30, 20, 2)), model)
+    with pytest.raises(flowsr.errors.OptionError, match="seed is -1"):
+        flowsr.upscale(image, model, seed=-1)
+
+
 def test_resample(model) -> None:
     image = np.random.default_rng(0).normal(size=(20, 21))
     hr = flowsr.upscale(image, model)[0]

@@ -115,6 +115,43 @@ def test_evaluation_figure_draws_each_image_and_the_curve(tmp_path):
         evaluation_figure([])
 
 
+def evaluated(hr, samples):
+    psnr = dict.fromkeys(("bicubic", "mode", "sample", "mean"), 30.0)
+    return SimpleNamespace(
+        name="a.png", hr=hr, bicubic=hr, mode=hr, samples=samples,
+        mean=samples.mean(0), figures={"psnr": psnr},
+    )  # fmt: skip
+
+
+def test_a_calibrated_ensemble_lies_on_the_diagonal_for_any_number_of_samples():
+    """The mean of n samples errs by its own scatter too."""
+    rng = np.random.default_rng(0)
+    shape = (1, 300, 300)
+    width = rng.uniform(0.01, 0.05, shape)
+    for n in (2, 8):
+        samples = 0.5 + rng.normal(size=(n, *shape)) * width
+        figure = evaluation_figure(
+            [evaluated(0.5 + rng.normal(size=shape) * width, samples)]
+        )
+        axes = next(a for a in figure.axes if a.get_title().startswith("Error against"))
+        curve = next(line for line in axes.lines if line.get_label() == "this model")
+        predicted, found = curve.get_data()
+        rms = [np.sqrt(np.mean(np.square(v))) for v in (predicted, found)]
+        assert rms[0] == pytest.approx(rms[1], rel=0.01)
+    single = evaluation_figure([evaluated(samples[0], samples[:1])])
+    texts = [t.get_text() for axes in single.axes for t in axes.texts]
+    assert "needs 2 samples or more" in texts
+
+
+def test_a_row_has_the_contrast_of_its_own_true_image():
+    """Crops of dark images used to be drawn nearly black."""
+    rng = np.random.default_rng(0)
+    hr = rng.uniform(0.1, 0.2, (1, 40, 40))
+    figure = evaluation_figure([evaluated(hr, hr + rng.normal(size=(3, 1, 40, 40)))])
+    limits = {axes.images[0].get_clim() for axes in figure.axes[:5]}
+    assert limits == {tuple(np.percentile(hr, (0.1, 99.9)))}
+
+
 def test_figures_are_written_whole_or_not_at_all(tmp_path, parts):
     lr, hr, samples = parts
     figure = overview(lr, hr, samples, hr, hr * 0)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_flowsr import errors
+
 if TYPE_CHECKING:
     from napari_flowsr.api import (
         evaluate,
@@ -35,6 +37,7 @@ __all__ = [
     "Result",
     "SampleReady",
     "__version__",
+    "errors",
     "evaluate",
     "list_models",
     "load_model",

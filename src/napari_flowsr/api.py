@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,12 +11,12 @@ import numpy.typing as npt
 from napari_flowsr.inference.axes import parse_axes
 from napari_flowsr.inference.posterior import Posterior
 from napari_flowsr.inference.posterior import posterior as _bind
-from napari_flowsr.io.library import list_models, load_model
+from napari_flowsr.io.collection import list_models, load_model
 from napari_flowsr.io.provenance import provenance_script
 from napari_flowsr.models.card import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
     import torch
@@ -246,8 +247,12 @@ def train(
     preset: str,
     output: str | Path,
     **config: Any,
-) -> Iterator[TrainEvent]:
+) -> Generator[TrainEvent, None, None]:
     """Train a model, or go on with an interrupted run, yielding events.
+
+    What was asked for is checked at once; training goes on while the events are
+    iterated. To stop, stop iterating: the state is saved in a folder beside
+    ``output``, and the same call goes on from it.
 
     Parameters
     ----------
@@ -263,11 +268,18 @@ def train(
 
     Returns
     -------
-    iterator of TrainEvent
-        Training goes on while it is iterated; options are checked at once.
+    generator of TrainEvent
+        See `napari_flowsr.training.events`; the last one is ``Finished``.
+
+    Raises
+    ------
+    FlowSRError
+        A subclass that says what was given, what was expected, and what to do.
     """
     from napari_flowsr.training.presets import preset as recipe
     from napari_flowsr.training.trainer import train as run
 
     validation = config.pop("validation", None)
+    if config.get("start_from") is not None:
+        config["start_from"] = os.fspath(config["start_from"])
     return run(source, recipe(preset).with_(**config), output, validation=validation)

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-__all__ = ["calibration_curve", "evaluation_figure", "overview", "save_figure"]
+__all__ = [
+    "calibration_curve",
+    "check_target",
+    "evaluation_figure",
+    "overview",
+    "save_figure",
+]
 
 Image = NDArray[Any]
 _INK = "#1b1f24"
@@ -28,16 +34,23 @@ _SOFT = "#5b6470"
 _FRAME = "#ffb000"
 _STD_COLOURS = "magma"
 _NICE = (1, 2, 5)
+_SHOWN = 128
 _CAUTION = "Fine detail is inferred by the model, not measured."
+
+
+def check_target(path: str | Path) -> None:
+    """Raise `OptionError` if no figure can get this name, before anything is done."""
+    path = Path(path)
+    if path.suffix[1:].lower() not in Figure().canvas.get_supported_filetypes():
+        raise OptionError(
+            f"'{path.name}' names no format of figures; expected .png, .pdf or .svg."
+        )
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     """Write a figure whole or not at all; the suffix names the format."""
     path = Path(path)
-    if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
-        raise OptionError(
-            f"'{path.name}' names no format of figures; expected .png, .pdf or .svg."
-        )
+    check_target(path)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=dpi, format=path.suffix[1:].lower())
     return path
@@ -245,15 +258,15 @@ def evaluation_figure(rows: Sequence[Any], *, title: str = "") -> Figure:
     ----------
     rows : sequence of metrics.evaluate.Evaluated
         With ``name``, ``hr``, ``bicubic``, ``mode``, ``samples``, ``mean`` and
-        ``figures``; images ``(C, H, W)`` in ``[0, 1]``. At most four are drawn; the
-        curve uses all.
+        ``figures``; images ``(C, H, W)`` in ``[0, 1]``. At most four are drawn, their
+        central part, each row at the contrast of its true image; the curve uses all.
     title : str
         Above.
     """
     if not rows:
         raise OptionError("There is no evaluated image to draw; expected at least one.")
     shown = list(rows[:4])
-    height = 2.15 * len(shown) + 0.7
+    height = 2.15 * len(shown) + 0.9
     figure = Figure(figsize=(19.0, max(height, 4.2)), layout="constrained")
     parts: Any = figure.subfigures(1, 2, width_ratios=[4.1, 1.15])
     left, right = parts
@@ -263,6 +276,12 @@ def evaluation_figure(rows: Sequence[Any], *, title: str = "") -> Figure:
     _calibration(right.subplots(), rows)
     if title:
         figure.suptitle(title, fontsize=14, color=_INK, weight="bold")
+    figure.supxlabel(
+        f"Central {_SHOWN} × {_SHOWN} pixels or less, rows at the contrast of their "
+        f"true image; PSNR of the whole image evaluated. {_CAUTION}",
+        fontsize=9,
+        color=_SOFT,
+    )
     return figure
 
 
@@ -276,7 +295,7 @@ def _evaluation_row(figure: Any, axes: Any, row: Any, *, first: bool) -> None:
     std = row.samples.std(0)
     error = np.abs(row.mean - row.hr)
     # One range for both maps, so that a person can compare them.
-    high = max(float(np.percentile(error, 99.5)), 1e-6)
+    high = max(float(np.percentile(_centre(_last(error)), 99.5)), 1e-6)
     images = [
         ("True image", row.hr, None),
         ("Bicubic", row.bicubic, psnr["bicubic"]),
@@ -284,11 +303,15 @@ def _evaluation_row(figure: Any, axes: Any, row: Any, *, first: bool) -> None:
         ("Sample 0", row.samples[0], psnr["sample"]),
         ("Mean", row.mean, psnr["mean"]),
     ]
+    limits = _limits(_centre(_last(row.hr)))
     for place, (name, image, decibel) in zip(axes, images, strict=False):
-        view = _last(image)
-        _show(place, _centre(view), (0.0, 1.0), name if first else "")
+        _show(place, _centre(_last(image)), limits, name if first else "")
         if decibel is not None:
-            place.set_xlabel(f"{decibel:.2f} dB", fontsize=9, color=_SOFT)
+            # The figure of samples is a mean over them, not that of the one shown.
+            text = f"{decibel:.2f} dB" + (
+                " (mean of all)" if name == "Sample 0" else ""
+            )
+            place.set_xlabel(text, fontsize=9, color=_SOFT)
     axes[0].set_ylabel(_short(row.name), fontsize=8, color=_SOFT)
     for place, name, values in (
         (axes[5], "|error| of the mean", error),
@@ -304,7 +327,7 @@ def _short(name: str, most: int = 26) -> str:
     return name if len(name) <= most else f"…{name[-most + 1 :]}"
 
 
-def _centre(image: Image, side: int = 128) -> Image:
+def _centre(image: Image, side: int = _SHOWN) -> Image:
     """Central part: whole images would hide at this size what there is to compare."""
     height, width = image.shape[:2]
     top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
@@ -312,8 +335,17 @@ def _centre(image: Image, side: int = 128) -> Image:
 
 
 def _calibration(axes: Axes, rows: Sequence[Any]) -> None:
+    n = len(rows[0].samples)
+    axes.set_title("Error against uncertainty", fontsize=11, color=_INK)
+    if n < 2:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "needs 2 samples or more", ha="center", color=_SOFT)
+        return
     errors = np.concatenate([(row.mean - row.hr).ravel() for row in rows])
-    std = np.concatenate([row.samples.std(0, ddof=0).ravel() for row in rows])
+    std = np.concatenate([row.samples.std(0, ddof=1).ravel() for row in rows])
+    # The mean of n samples errs by more than one distribution's width, even if that is
+    # right: by its own scatter, 1 / n of the variance.
+    std = std * math.sqrt(1.0 + 1.0 / n)
     predicted, found, _ = calibration_curve(errors, std)
     top = 1.1 * float(max(predicted.max(), found.max(), 1e-6))
     axes.plot([0, top], [0, top], color=_SOFT, lw=1, ls="--", label="perfect")
@@ -321,8 +353,7 @@ def _calibration(axes: Axes, rows: Sequence[Any]) -> None:
     axes.set_xlim(0, top)
     axes.set_ylim(0, top)
     axes.set_aspect("equal")
-    axes.set_title("Error against uncertainty", fontsize=11, color=_INK)
-    axes.set_xlabel("predicted standard deviation", fontsize=10, color=_INK)
+    axes.set_xlabel("predicted error of the mean", fontsize=10, color=_INK)
     axes.set_ylabel("error found (RMS)", fontsize=10, color=_INK)
     axes.tick_params(labelsize=8, colors=_SOFT)
     axes.grid(color="#e3e6ea", lw=0.6)

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.image import imread
 from skimage import data
 
+from napari_flowsr.io.collection import load_model
 from napari_flowsr.io.images import write_image
-from napari_flowsr.io.library import load_model
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -68,6 +68,101 @@ def test_evaluate_says_what_is_wrong(cli, tmp_path):
     done = cli("evaluate", "tiny-3x", tmp_path, "--model", "tiny-2x")
     assert done.status == 2
     assert "tiny-3x" in done.err
+
+
+def test_an_unknown_model_is_called_that(cli, folder, tmp_path):
+    """It used to be called an image that was not found."""
+    done = cli("evaluate", "tiny-3x", folder)
+    assert done.status == 2
+    assert "neither a model nor an image" in done.err
+    assert "tiny-2x" in done.err
+    done = cli("evaluate", "-m", "tiny-3x", folder)
+    assert done.status == 2
+    assert "tiny-3x" in done.err
+    done = cli("evaluate", tmp_path / "none.safetensors", folder)
+    assert done.status == 2
+    assert "none.safetensors" in done.err
+
+
+def test_images_that_cannot_be_used_end_with_one_line(cli, tmp_path):
+    """Broken files used to end in a traceback."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (tmp_path / "broken.tif").write_bytes(b"II*\0garbage")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n1234")
+    np.save(tmp_path / "complex.npy", np.ones((40, 40), complex))
+    np.save(tmp_path / "nan.npy", np.full((40, 40), np.nan))
+    np.save(tmp_path / "flat.npy", np.ones((40, 40)))
+    for name, said in (
+        ("empty", "No image"),
+        ("broken.tif", "damaged"),
+        ("broken.png", "broken.png"),
+        ("complex.npy", "complex128"),
+        ("nan.npy", "NaN"),
+        ("flat.npy", "constant"),
+    ):
+        done = cli("evaluate", "tiny-2x", tmp_path / name, "--device", "cpu")
+        assert done.status == 2, name
+        assert said in done.err
+        assert name in done.err
+        assert done.err.count("\n") == 1
+
+
+def test_bad_options_are_refused_before_the_work(cli, folder, tmp_path, monkeypatch):
+    from napari_flowsr.metrics import evaluate
+
+    monkeypatch.setattr(evaluate, "evaluate_plane", None)  # not called
+    done = cli("evaluate", "tiny-2x", folder, "--scale", 3, "--device", "cpu")
+    assert done.status == 2
+    assert "Scale 3" in done.err
+    done = cli("evaluate", "tiny-2x", folder, "--figure", tmp_path / "f.xyz")
+    assert done.status == 2
+    assert "f.xyz" in done.err
+
+
+def test_what_is_no_number_is_a_dash_and_null(cli, folder):
+    arguments = ("evaluate", "tiny-2x", folder, "-n", 1, "--device", "cpu")
+    done = cli(*arguments)
+    assert done.status == 0, done.err
+    line = next(row for row in done.out.splitlines() if "Coverage of 90" in row)
+    assert line.split("intervals")[1].split()[0] == "-"
+    assert "take more" in line
+    done = cli(*arguments, "--json")
+    assert done.json["mean"]["coverage_90"] is None
+    assert done.json["images"][0]["coverage_50"] is None
+    assert done.json["counts"]["coverage_90"] == 0
+    many = cli("evaluate", "tiny-2x", folder / "0.png", "-n", 8, "--device", "cpu")
+    assert "cannot show less than 0.55" in many.out
+
+
+def test_unstable_and_left_out_images_are_told(cli, folder, tmp_path, monkeypatch):
+    from napari_flowsr.errors import UnstableDecodeError
+    from napari_flowsr.metrics import evaluate
+
+    whole = evaluate.evaluate_plane
+
+    def unstable(plane, *args, **kwargs):
+        if plane.name == "1.png":
+            raise UnstableDecodeError("It exploded.")
+        return whole(plane, *args, **kwargs)
+
+    monkeypatch.setattr(evaluate, "evaluate_plane", unstable)
+    write_image(folder / "2.png", np.zeros((40, 40), np.uint8))
+    arguments = ("evaluate", "tiny-2x", folder, "-n", 2, "--device", "cpu")
+    done = cli(*arguments)
+    assert done.status == 0, done.err
+    assert "mean over 1 image," in done.out
+    line = next(row for row in done.out.splitlines() if "exploded decodes" in row)
+    assert "0.5000" in line
+    assert any("1.png" in row for row in done.out.splitlines() if "Unstable" in row)
+    assert any("2.png" in row for row in done.out.splitlines() if "Left out" in row)
+    picture = tmp_path / "f.png"
+    alone = cli("evaluate", "tiny-2x", folder / "1.png", "--json", "--figure", picture)
+    assert alone.status == 0, alone.err
+    assert alone.json["unstable"] == ["1.png"]
+    assert alone.json["mean"]["psnr"]["mode"] is None
+    assert not picture.exists()
+    assert "No figure" in alone.err
 
 
 def test_train_makes_a_model_that_can_be_used(cli, folder, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from napari_flowsr.errors import Cancelled
-from napari_flowsr.io.library import load_model
+from napari_flowsr.io.collection import load_model
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -163,7 +163,7 @@ def test_a_cancellation_is_an_interruption(cli, monkeypatch):
     def cancelled() -> None:
         raise Cancelled("stop")
 
-    monkeypatch.setattr("napari_flowsr.io.library.list_models", cancelled)
+    monkeypatch.setattr("napari_flowsr.io.collection.list_models", cancelled)
     assert cli("models", "list").status == 130
 
 

@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 import napari_flowsr as flowsr
+from napari_flowsr.cli.upscale import describe
 from napari_flowsr.inference.events import Progress
 from napari_flowsr.inference.posterior import Posterior
 from napari_flowsr.io.images import read_image, write_image
@@ -272,3 +273,19 @@ def test_batch_says_what_is_wrong(cli, folder, tmp_path, arguments, said):
     done = cli("batch", *filled, *TINY)
     assert done.status == 2
     assert said in done.err
+
+
+@pytest.mark.parametrize(("psnr", "warned"), [([39.0, 60.0], True), ([41.0], False)])
+def test_a_bad_agreement_with_the_input_is_told(capsys, psnr, warned):
+    facts = {
+        "input": "a.tif",
+        "input_shape": [2, 2],
+        "output_shape": [4, 4],
+        "axes": "YX",
+        "n": 2,
+        "seconds": 1.0,
+        "outputs": [],
+        "report": {"lr_psnr": psnr},
+    }
+    describe(facts)
+    assert ("do not agree well with the input" in capsys.readouterr().out) is warned

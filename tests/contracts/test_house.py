@@ -75,6 +75,11 @@ def test_public_names_are_listed_without_importing_them():
     assert not {"torch", "napari", "qtpy"} & loaded
 
 
+def test_errors_can_be_caught_without_importing_torch():
+    loaded = loaded_by("import napari_flowsr; napari_flowsr.errors.ImageError")
+    assert not {"torch", "numpy", "napari", "qtpy"} & loaded
+
+
 def test_the_core_needs_torch_alone():
     modules = [
         ".".join(("napari_flowsr", *path.relative_to(PACKAGE).with_suffix("").parts))
@@ -209,6 +214,39 @@ def test_nothing_points_at_one_machine():
             if found := forbidden.search(line):
                 hits.append(f"{path.relative_to(ROOT)}:{number}: {found.group()}")
     assert not hits
+
+
+def linked_files(page: Path) -> set[str]:
+    """Return the relative targets of links and images of a Markdown page."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    found = re.findall(r"\]\(\s*<?([^)\s>]+)", text)
+    found += re.findall(r"<(?:a|img)\s[^>]*?(?:href|src)=[\"']([^\"']+)", text)
+    found += re.findall(r"^\[[^\]]+\]:\s*(\S+)", text, flags=re.MULTILINE)
+    outside = re.compile(r"[a-z][a-z0-9+.-]*:|#")
+    return {link.partition("#")[0] for link in found if not outside.match(link)}
+
+
+def test_links_are_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        '![a](images/a.png "title") [b](b.md#part) [c](https://c.org) [d](#here)\n'
+        "<img width='3' src='e.png'> [f]\n\n[f]: f.md\n```\n[no](no.md)\n```\n"
+    )
+    assert linked_files(page) == {"images/a.png", "b.md", "e.png", "f.md"}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)  # fmt: skip
+def test_links_lead_somewhere(page):
+    links = linked_files(page)
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_pictures_of_the_documentation_are_small():
+    sizes = {p.name: p.stat().st_size for p in (ROOT / "docs" / "images").glob("*.*")}
+    assert not {name: size for name, size in sizes.items() if size > 500_000}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))

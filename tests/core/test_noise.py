@@ -14,7 +14,7 @@ from torch import Tensor
 
 from napari_flowsr.core.latents import LatentLevel, LatentSpec, Window
 from napari_flowsr.core.noise import NoiseField, philox4x32
-from napari_flowsr.errors import SizeError
+from napari_flowsr.errors import OptionError, SizeError
 
 
 def _words(text: str) -> list[int]:
@@ -146,12 +146,40 @@ def test_neighbours_and_channels_are_uncorrelated() -> None:
     assert max(abs(_correlation(a, b)) for a, b in pairs) < 5
 
 
+@pytest.mark.parametrize(
+    ("seed", "key"),
+    [
+        (0, (436599579, 1371481366)),
+        (7, (1269182402, 1782785402)),
+        (2**64 - 1, (1648122457, 3938253356)),
+    ],
+)
+def test_small_seeds_give_the_noise_that_they_always_gave(seed, key) -> None:
+    assert NoiseField(seed, 2, 1)._key() == key
+
+
+def test_all_words_of_a_seed_count() -> None:
+    seeds = [0, 7, 2**63, 2**64 - 1, 2**64, 2**64 + 7, 2**65, 2**128, 2**128 + 2**64]
+    seeds += [7 << shift for shift in range(1, 200)]
+    places = [(0, 0), (7, 0), (0, 1), (1, 7)]
+    keys = {NoiseField(seed, *place)._key() for seed in seeds for place in places}
+    assert len(keys) == len(set(seeds)) * len(places)
+
+
+def test_negative_seeds_are_refused() -> None:
+    """They would be those of large ones, modulo 2 to the 64."""
+    with pytest.raises(OptionError, match="seed is -7"):
+        NoiseField(-7)
+
+
 def test_seeds_samples_levels_planes_and_attempts_differ() -> None:
     size = (4, N, N)
     fields = [
         NoiseField(7).normal(size),
         NoiseField(8).normal(size),
-        NoiseField(-7).normal(size),
+        NoiseField(7 + 2**64).normal(size),
+        NoiseField(7 + 2**65).normal(size),
+        NoiseField(7 + 2**128).normal(size),
         NoiseField(7 + 2**32).normal(size),
         NoiseField(7).normal(size, sample=1),
         NoiseField(7).normal(size, level=1),

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_flowsr.data.resize import _resize_axis, imresize
+from napari_flowsr.data.resize import _resize_axis, _taps, imresize
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "matlab_imresize.npz"
 # Case, its input's name, factor or size.
@@ -76,3 +76,35 @@ def test_output_size() -> None:
     assert imresize(torch.ones(1, 1), 4.0).shape == (4, 4)
     with pytest.raises(TypeError, match="either scale or size"):
         imresize(x)
+
+
+@pytest.mark.parametrize("inference_first", [True, False])
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_taps_serve_inference_and_gradients_in_any_order(
+    inference_first: bool, scale: float
+) -> None:
+    """The taps are cached: those of one call must do for the other."""
+    _taps.cache_clear()
+    x = torch.rand(8, 6, dtype=torch.float64)
+    calls = [_gradient, _inferred] if not inference_first else [_inferred, _gradient]
+    # The second pair takes all its taps from the cache.
+    found = [call(x, scale) for call in (*calls, *calls)]
+    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[1], found[3])
+    gradient = found[inference_first]
+    assert torch.isfinite(gradient).all()
+    # Each output pixel is a mean with weights that add up to 1.
+    size = math.prod(math.ceil(scale * side) for side in x.shape)
+    assert float(gradient.sum()) == pytest.approx(size)
+    assert _taps.cache_info().hits >= 6
+
+
+def _inferred(x: Tensor, scale: float) -> Tensor:
+    with torch.inference_mode():
+        return imresize(x, scale)
+
+
+def _gradient(x: Tensor, scale: float) -> Tensor:
+    at = x.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(imresize(at, scale).sum(), at)
+    return gradient

@@ -52,6 +52,7 @@ class PyramidConfig:
     """Two latent levels, finer and coarser than the LR grid, as SRFlow has."""
 
     threshold: float = float("inf")
+    beyond: float = float("inf")
     cold_only: bool = False
 
 
@@ -96,7 +97,8 @@ class Pyramid(ConditionalFlow):
     def decode(self, latents: Latents, cond: Condition) -> Tensor:
         fine, coarse = latents.levels
         self.batches.append(fine.shape[0])
-        fine = torch.where(fine.abs() > self.config.threshold, torch.inf, fine)
+        wild = fine.abs() > self.config.threshold
+        fine = torch.where(wild, self.config.beyond, fine)
         detail = fine + F.interpolate(coarse, scale_factor=4.0, mode="nearest")
         if self.config.cold_only:  # nothing helps
             detail = detail * torch.inf

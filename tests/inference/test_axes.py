@@ -19,6 +19,10 @@ from napari_flowsr.inference.axes import Geometry, parse_axes
         ("YX", (5, 3), "YX"),
         ("CYX", (2, 5, 3), "CYX"),
         (None, (7, 3), "YX"),
+        (None, (30, 2), "YX"),
+        (None, (3, 5, 1), "ZYX"),
+        (None, (9, 1, 1), "ZYX"),
+        (None, (9, 8, 5), "ZYX"),
     ],
 )
 def test_axes(axes, shape, expected) -> None:
@@ -37,6 +41,15 @@ def test_axes(axes, shape, expected) -> None:
         ("Y1", (5, 6), "different letters"),
         ("SYX", (3, 5, 6), "must be the last"),
         ("YXS", (5, 6, 2), "has length 2"),
+        (None, (24, 20, 1), "axes='YXC' for channels .* axes='ZYX'"),
+        (None, (24, 20, 2), "last axis of length 2"),
+        (None, (3, 24, 20, 1), "axes='ZYXC' for channels .* axes='TZYX'"),
+        (("Y", "X"), (5, 6), "must be a string. Pass axes='YX'"),
+        (["Y", "X"], (5, 6), "must be a string. Pass axes='YX'"),
+        (("Y", 1), (5, 6), "must be a string. Give one letter"),
+        (5, (5,) * 2, "of type int"),
+        (b"YX", (5, 6), "of type bytes"),
+        ("", (5, 6), "0 letters"),
     ],
 )
 def test_bad_axes_say_what_to_do(axes, shape, say) -> None:

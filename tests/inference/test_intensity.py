@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -53,7 +55,7 @@ def test_dtype_range() -> None:
     kind = Normalisation("dtype")
     span = surveyed(np.array([[3, 9]], np.int16), normalisation=kind).range(0, 0)
     assert (span.low, span.high) == (-32768, 32767)
-    span = surveyed(np.array([[3.0, 9.0]]), normalisation=kind).range(0, 0)
+    span = surveyed(np.array([[0.3, 0.9]]), normalisation=kind).range(0, 0)
     assert (span.low, span.high) == (0.0, 1.0)
 
 
@@ -123,6 +125,9 @@ def test_cast_does_not_wrap_at_64_bits(dtype) -> None:
     [
         (np.ones((4, 4), complex), "complex"),
         (np.full((4, 4), "a"), "dtype"),
+        ("cell.tif", r"image is 'cell.tif'; .*read_image\(path\)"),
+        (Path("cell.tif"), "not the path of a file"),
+        (b"cell.tif", "not the path of a file"),
         (np.full((4, 4), None), "dtype object"),
         ([[1, 2], [3]], "cannot be made an array"),
         (torch.ones(4, 4, requires_grad=True), "cannot be made an array"),
@@ -139,12 +144,27 @@ def test_an_array_without_masked_pixels_is_fine() -> None:
     assert open_array(np.ma.array([[1.0, 2.0]])).shape == (1, 2)
 
 
-def test_a_few_extreme_pixels_widen_the_range() -> None:
-    """A network that learned on [0, 1] must not be shown values far outside of it."""
+def test_a_few_extreme_pixels_do_not_move_the_range() -> None:
+    """One hot pixel must not flatten the image: the range is the percentiles'."""
     image = np.random.default_rng(0).integers(100, 200, (64, 64)).astype(np.uint16)
+    expected = np.percentile(image, (0.1, 99.9))
     image[3, 4], image[50, 9] = 5000, 0
     (span,) = surveyed(image).ranges.values()
-    seen = (image - span.low) / (span.high - span.low)
-    assert seen.max() <= 1.0 + intensity.HEADROOM + 1e-6
-    assert seen.min() >= -intensity.HEADROOM - 1e-6
-    assert seen.max() > 0.99
+    assert (span.low, span.high) == tuple(np.percentile(image, (0.1, 99.9)))
+    assert (span.low, span.high) == pytest.approx(tuple(expected), abs=1)
+
+
+def test_floats_that_a_model_cannot_take_as_they_are() -> None:
+    kind = Normalisation("dtype")
+    image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    with pytest.raises(ImageError, match=r"from 0 to 1 .* such as 255"):
+        surveyed(255 * image, normalisation=kind)
+    image[5, 5] = 30  # one bright pixel is none of the image's own range
+    assert surveyed(image, normalisation=kind).range(0, 0).high == 1.0
+
+
+def test_a_mark_for_missing_values_is_no_brightness() -> None:
+    image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    image[3, 4] = np.finfo(np.float32).max
+    with pytest.raises(ImageError, match=r"missing values.* nan='fill'"):
+        surveyed(image)

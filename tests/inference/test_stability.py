@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from napari_flowsr.core.latents import Window
 from napari_flowsr.errors import UnstableDecodeError
 from napari_flowsr.inference.posterior import posterior
-from napari_flowsr.inference.stability import COOLING, RedrawGrid, exploded
+from napari_flowsr.inference.stability import (
+    COOLING,
+    RedrawGrid,
+    exploded,
+    explosion_limit,
+)
 
 
 @pytest.fixture
@@ -82,6 +88,37 @@ def test_exploded_finds_nan_infinity_and_absurd_values() -> None:
     values = np.zeros((4, 1, 2, 2), np.float32)
     values[1, 0, 0, 1], values[2, 0, 1, 0], values[3, 0, 1, 1] = np.nan, -np.inf, 2e3
     np.testing.assert_array_equal(exploded(values, 1e3), [False, True, True, True])
+
+
+def test_values_beyond_two_ranges_are_garbage() -> None:
+    lr = torch.linspace(-0.1, 1.1, 9)
+    limit = explosion_limit(lr)
+    assert 2 < limit < 4
+    assert explosion_limit(lr / 100) == 3
+    found = exploded(
+        np.array([-1.9, 2.9, 4, -4], np.float32)[:, None, None, None], limit
+    )
+    np.testing.assert_array_equal(found, [False, False, True, True])
+
+
+@pytest.mark.parametrize("tile", [None, 24])
+def test_finite_garbage_is_redrawn(field, make_pyramid, tile) -> None:
+    """Latents beyond a threshold give 8 ranges too much: finite, but no image."""
+    stable = run(field, make_pyramid(), n=1).samples
+    garbage = run(
+        field, make_pyramid(threshold=THRESHOLD, beyond=300.0), n=1, tile=tile
+    )
+    assert garbage.report["redrawn_blocks"] > 0
+    assert np.abs(garbage.samples).max() < 2 * np.abs(stable).max()
+    same = run(field, make_pyramid(threshold=THRESHOLD), n=1)
+    np.testing.assert_allclose(garbage.samples, same.samples, atol=1e-5)
+
+
+def test_a_bright_pixel_does_not_loosen_the_limit(field, make_pyramid) -> None:
+    field[10, 10] = 500
+    model = make_pyramid(threshold=THRESHOLD, beyond=300.0)
+    found = run(field, model, n=1)
+    assert found.report["redrawn_blocks"] > 0
 
 
 def test_blocks_are_whole_cells() -> None:

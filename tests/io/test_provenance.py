@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import enum
 import json
 
 import dask.array as da
@@ -84,7 +86,11 @@ def test_packed_arrays_keep_their_type():
 @pytest.mark.parametrize(
     ("layer_metadata", "said"),
     [
-        ({}, "lack kind"),
+        (None, "metadata are NoneType; expected layer.metadata"),
+        ([], "metadata are list"),
+        ({}, "was not made by napari-flowsr"),
+        ({"my own": {"kind": "sample"}}, "was not made by napari-flowsr"),
+        ({"napari-flowsr": None}, "is NoneType; expected the record"),
         ({"napari-flowsr": {"kind": "sample"}}, "lack model"),
     ],
 )
@@ -127,7 +133,11 @@ def image():
 def remake(script: str):
     names: dict = {"__name__": "remade"}
     exec(compile(script, "script.py", "exec"), names)
-    return names["remake"]
+
+    def on_cpu(image, model=names["MODEL"]):
+        return names["remake"](image, model, "cpu")
+
+    return on_cpu
 
 
 @pytest.mark.parametrize(
@@ -210,6 +220,107 @@ def test_the_script_takes_the_path_of_a_model(model, image, tmp_path):
     post = flowsr.posterior(image, path, device="cpu")
     script = provenance_script(post.provenance("sample", sample=0))
     np.testing.assert_array_equal(remake(script)(image, path), post.sample(1)[0])
+
+
+# --- metadata of strangers ------------------------------------------------------
+
+# Each would call `evil()` if it left the literal or comment that it is put into.
+HOSTILE = [
+    '"""\nevil()\n"""',
+    "'''\nevil()\n'''",
+    "a\nevil()\r\nevil()\x0bevil()\x0cevil()\x85evil()\u2028evil()",
+    "\\",
+    '\\"""\nevil()',
+    "\\\\N{evil()} {evil()} {0} {} %s",
+    "'] + evil() + ['",
+    "\\' + evil() + '",
+    "0]; evil(); [0",
+    "\0\ud800\u202e evil()",
+]
+WHOLE = {
+    "kind": "sample", "model": "m", "model_sha256": "a", "source_sha256": "b",
+    "temperature": 0.5, "seed": 1, "source_name": "s", "versions": {"torch": "2"},
+    "axes": "YX", "prior": "gaussian", "noise": "per-plane", "tile": "auto",
+    "device": "cpu", "nan": "raise", "assume": {"quant": 255}, "n": 3, "sample": 1,
+    "roi": [[1, 2], [3, 4]], "colour": "mean", "rounded_to": "uint8",
+}  # fmt: skip
+
+
+def words_of(script: str) -> set[str]:
+    """Every word of the program that is neither literal nor comment."""
+    out: set[str] = set()
+    for node in ast.walk(ast.parse(script)):
+        named = (getattr(node, key, None) for key in ("id", "attr", "arg", "name"))
+        out |= {type(node).__name__, *(name for name in named if name)}
+    return out
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("stream", [None, 3])
+def test_hostile_metadata_stay_text(text, stream):
+    """Wherever it stands, the script has no other words, or there is no script."""
+    whole = WHOLE if stream is None else {**WHOLE, "stream": stream}
+    allowed = words_of(provenance_script(whole))
+    scripts = 0
+    for key in whole:
+        facts = {**whole, key: text}
+        if key in ("versions", "assume"):
+            facts[key] = {text: text}
+        try:
+            script = provenance_script({"napari-flowsr": facts})
+        except OptionError:
+            continue  # no number, no axis, no known kind
+        compile(script, "script.py", "exec")
+        assert words_of(script) <= allowed, key
+        scripts += 1
+    assert scripts >= 12
+
+
+def test_a_title_of_several_lines_becomes_one():
+    script = provenance_script({**WHOLE, "source_name": "first\n\n  second\tthird"})
+    assert script.splitlines()[0] == '"""Remakes: sample of first second third.'
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"roi": [[1, 2]]},
+        {"roi": 5},
+        {"n": "many"},
+        {"sample": None},
+        {"versions": "2.0"},
+        {"stream": 3, "sample": "0]; evil(); [0"},
+        {"kind": "quantile", "quantile": "nan"},
+        {"kind": "quantile-range", "quantiles": [0.1, 7]},
+        {"kind": "quantile-range", "quantiles": 3},
+        {"kind": ["sample"]},
+    ],
+)
+def test_a_damaged_record_is_no_traceback(damage):
+    with pytest.raises(OptionError, match=r"damaged|no script"):
+        provenance_script({**WHOLE, **damage})
+
+
+def test_enumerations_become_literals():
+    class Noise(enum.StrEnum):
+        SHARED = "shared"
+
+    class Seed(enum.IntEnum):
+        ONE = 1
+
+    facts = jsonable({"noise": Noise.SHARED, "seed": Seed.ONE})
+    assert repr(facts) == "{'noise': 'shared', 'seed': 1}"
+
+
+def test_the_script_runs_on_other_machines(model, image):
+    """What it was made on is told, not required."""
+    post = flowsr.posterior(image, model, device="cpu")
+    facts = {**post.provenance("sample", sample=0), "device": "cuda:7"}
+    script = provenance_script(facts)
+    assert "# The result was made on: cuda:7" in script
+    assert 'device="auto"' in script
+    assert script.count("cuda:7") == 1
+    np.testing.assert_array_equal(remake(script)(image), post.sample(1)[0])
 
 
 def test_names_with_quotes_do_not_break_the_script(model, image):

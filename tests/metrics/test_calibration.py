@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_flowsr.metrics.calibration import coverage, diversity, fair_crps
+from napari_flowsr.metrics.calibration import (
+    coverage,
+    coverage_floor,
+    diversity,
+    fair_crps,
+)
 
 N, PIXELS = 8, 200_000
 
@@ -46,3 +51,24 @@ def test_ties_are_shared() -> None:
     flat = np.zeros((8, 10), np.float32)
     for level in (0.5, 0.9):
         assert coverage(flat, flat[0], level) == pytest.approx(level)
+
+
+def test_few_samples_give_no_coverage_rather_than_the_level() -> None:
+    """One sample far from every truth used to cover 90 %."""
+    rng = np.random.default_rng(2)
+    for level, least in ((0.5, 2), (0.9, 7)):
+        for n in range(1, 25):
+            far = rng.random((n, 50), np.float32) + 5
+            found = coverage(far, np.zeros(50, np.float32), level)
+            if n < least:
+                assert np.isnan(found)
+            else:
+                assert found == pytest.approx(coverage_floor(n, level))
+                assert found < 0.7 * level
+
+
+def test_coverage_floor_is_zero_where_ranks_resolve_the_interval() -> None:
+    assert coverage_floor(1, 0.9) == pytest.approx(0.9)
+    assert coverage_floor(8, 0.9) == pytest.approx(0.55)
+    assert coverage_floor(19, 0.9) == pytest.approx(0, abs=1e-12)
+    assert coverage_floor(3, 0.5) == 0

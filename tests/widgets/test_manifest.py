@@ -24,6 +24,8 @@ def test_every_command_can_be_imported(manifest):
 def test_the_docks_have_the_names_that_scripts_use(manifest):
     names = [w.display_name for w in manifest.contributions.widgets]
     assert names == ["Upscale", "Export"]
+    # One below the other they would not fit on a screen.
+    assert all(w.tabify for w in manifest.contributions.widgets)
 
 
 def test_no_writer_claims_plain_tiff(manifest):
@@ -83,10 +85,14 @@ def test_preferences_follow_the_page(plugin_settings, npe2pm, manifest):
     settings = get_plugin_settings("napari-flowsr")
     settings.inference.tile = 96
     settings.inference.samples = 7
+    settings.inference.temperature = 0.4
+    assert read_preferences().temperature_option is None
+    settings.inference.temperature_from = "the value below"
     settings.display.uncertainty_colormap = "viridis"
     found = read_preferences()
     assert (found.tile, found.samples) == (96, 7)
     assert found.tile_option == 96
+    assert found.temperature_option == 0.4
     assert found.uncertainty_colormap == "viridis"
     assert Preferences().tile_option == "auto"
     with pytest.raises(ValueError, match="temperature"):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from napari.qt.threading import GeneratorWorker
 from napari.utils import progress as napari_progress
+from qtpy.QtWidgets import QApplication
 
 from napari_flowsr.errors import Cancelled, OptionError
 from napari_flowsr.inference.events import Progress
@@ -247,6 +248,60 @@ def test_progress_bar_belongs_to_the_main_thread(qtbot, start, log, monkeypatch)
     assert told[-1][0] == "closed"
     assert job._bar.n == 3
     assert set(napari_progress._all_instances) == before
+
+
+class NestedBar(_run._Bar):
+    """As in a real window: napari lets Qt work while it moves the bar."""
+
+    def update(self, n=1):
+        super().update(n)
+        end = time.monotonic() + 0.3
+        while time.monotonic() < end:
+            QApplication.processEvents()
+            time.sleep(0.005)
+
+
+def test_what_arrives_while_the_bar_moves_is_told_afterwards(qtbot, start, monkeypatch):
+    """The last progress must not be told after the result and the end."""
+    monkeypatch.setattr(_run, "_Bar", NestedBar)
+    told = []
+
+    def make():
+        yield Progress(3, 4, "consistency with the input")
+        yield "result"
+
+    start(
+        make,
+        on_event=lambda event: told.append(event),
+        on_progress=lambda *progress: told.append(progress[3]),
+        on_end=lambda: told.append("end"),
+    )
+    qtbot.waitUntil(lambda: len(told) == 3, timeout=WAIT)
+    assert told == ["consistency with the input", "result", "end"]
+
+
+def test_what_arrives_within_a_handler_that_fails_is_not_lost(
+    qtbot, start, log, monkeypatch
+):
+    monkeypatch.setattr(_run, "_Bar", NestedBar)
+
+    def fail(*progress):
+        NestedBar.update(job._bar)
+        raise ValueError("a handler failed")
+
+    def make():
+        go.wait(60)
+        yield Progress(3, 4, "")
+        yield "result"
+
+    go = threading.Event()
+    with qtbot.captureExceptions() as caught:
+        job = start(make, on_progress=fail)
+        go.set()
+        ended(qtbot, log)
+    assert [str(value) for _, value, _ in caught] == ["a handler failed"]
+    assert log.events == ["result"]
+    assert not job.is_running
 
 
 def test_progress_is_throttled_but_other_events_are_not(qtbot, start, log):

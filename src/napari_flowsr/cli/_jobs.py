@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.errors import ExportError, OptionError
+from napari_flowsr.io.atomic import check_writable, make_folder
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -93,7 +95,7 @@ class Job:
 
     def load(self) -> Model:
         """Load the model."""
-        from napari_flowsr.io.library import load_model
+        from napari_flowsr.io.collection import load_model
 
         return load_model(self.model, device=self.device)
 
@@ -157,14 +159,25 @@ def exists(path: Path) -> bool:
     )
 
 
-def refuse_existing(files: dict[str, Path], job: Job) -> None:
-    """Raise `ExportError` if a file exists that may not be replaced."""
+def check_targets(files: dict[str, Path], job: Job) -> None:
+    """Raise `ExportError` unless every file can be written, before the long work.
+
+    That is, where a file exists that may not be replaced, a folder is in the way or
+    cannot be written to, or the format lacks its package.
+    """
     present = [str(path) for path in files.values() if exists(path)]
     if present and not job.overwrite:
         raise ExportError(
             f"{', '.join(present)} exists already. Add --overwrite, or choose another "
             "name with --output or --output-dir."
         )
+    for path in files.values():
+        if path.suffix == ".zarr" and find_spec("zarr") is None:
+            raise ExportError(
+                f"'{path}' is OME-Zarr, which needs zarr 3; install it with "
+                "`pip install napari-flowsr[zarr]`, or choose .ome.tif."
+            )
+        check_writable(path)
 
 
 def upscale_file(
@@ -198,7 +211,7 @@ def upscale_file(
     }
     written = []
     for kind, path in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         paths = _write(path, arrays[kind], kind, image, source, post, job)
         written += [{"kind": kind, "path": str(p)} for p in paths]
     shape = tuple(result.samples.shape[1:]) if result.samples is not None else None

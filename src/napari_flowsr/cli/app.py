@@ -17,7 +17,9 @@ from napari_flowsr.cli import (
     train,
     upscale,
 )
+from napari_flowsr.cli._signals import ending_signals
 from napari_flowsr.errors import Cancelled, FlowSRError
+from napari_flowsr.io.atomic import remedy
 
 __all__ = ["app", "run"]
 
@@ -74,13 +76,25 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
     0 is success, 2 bad input (one line on stderr says what and what to do), 130 an
-    interruption with Ctrl-C; an error of the program itself raises.
+    interruption with Ctrl-C, 143 one with SIGTERM; an error of the program itself
+    raises.
 
     Parameters
     ----------
     arguments : sequence of str, optional
         Instead of ``sys.argv``.
     """
+    with ending_signals() as ending:
+        status = _run(arguments)
+        if status == INTERRUPTED:
+            typer.secho(
+                "Stopped. No half-written file was left.", fg="yellow", err=True
+            )
+            status = ending.status or status
+    return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         status = app(
             args=None if arguments is None else list(arguments),
@@ -90,7 +104,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         return _usage(error)
     except (KeyboardInterrupt, typer.Abort, Cancelled):
-        status = INTERRUPTED
+        return INTERRUPTED
     except FlowSRError as error:
         _complain(str(error))
         return BAD_INPUT
@@ -98,8 +112,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe such as `| head` has gone; nobody is left to be told.
         sys.stderr.close()
         return 1
-    if status == INTERRUPTED:
-        typer.secho("Stopped. No half-written file was left.", fg="yellow", err=True)
+    except OSError as error:
+        # Files, folders and disks that do not do what was asked of them.
+        _complain(_of_the_system(error))
+        return BAD_INPUT
     return status if isinstance(status, int) else 0
 
 
@@ -113,6 +129,12 @@ def _usage(error: BaseException) -> int:
     stop = "" if message.endswith((".", "?", "!")) else "."
     _complain(f"{message}{stop} Try '{path} --help'.")
     return BAD_INPUT
+
+
+def _of_the_system(error: OSError) -> str:
+    name = error.filename
+    where = f"'{name}': " if isinstance(name, str) else ""
+    return f"{where}{error.strerror or error}. {remedy(error)}"
 
 
 def _complain(message: str) -> None:

@@ -15,6 +15,7 @@ from napari_flowsr.cli._jobs import Job
 from napari_flowsr.cli._show import humanly, progress_bar, say, show_json
 from napari_flowsr.cli.upscale import check_distinct, describe
 from napari_flowsr.errors import Cancelled, FlowSRError, OptionError
+from napari_flowsr.io.atomic import check_writable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -89,6 +90,7 @@ def batch(
         for path in sources
     }
     check_distinct(plan)
+    check_writable(next(iter(plan[sources[0]].values())))
     started = time.perf_counter()
     tally = _Tally()
     with progress_bar() as bar:
@@ -133,11 +135,11 @@ def _run(
             if resume and all(jobs.exists(file) for file in files.values()):
                 tally.skipped.append(str(path))
                 continue
-            jobs.refuse_existing(files, job)
+            jobs.check_targets(files, job)
             facts = jobs.upscale_file(path, files, job, model, bar)
         except Cancelled:
             raise
-        except FlowSRError as error:
+        except (FlowSRError, OSError) as error:
             tally.failed.append({"input": str(path), "error": str(error)})
             typer.secho(f"{path}: {error}", fg="red", err=True)
         else:
@@ -165,6 +167,10 @@ def _find(source: Path, pattern: str, recursive: bool, target: Path) -> list[Pat
     if not source.is_dir():
         raise OptionError(
             f"'{source}' is no folder; for single files use `napari-flowsr upscale`."
+        )
+    if source.resolve() == target.resolve():
+        raise OptionError(
+            f"'{target}' is the input folder; give another one for the results."
         )
     found = sorted(source.rglob(pattern) if recursive else source.glob(pattern))
     own = target.resolve()

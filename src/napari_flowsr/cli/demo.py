@@ -11,7 +11,9 @@ import typer
 
 from napari_flowsr.cli import _options as options
 from napari_flowsr.cli._show import follow, humanly, progress_bar, say, show_json
+from napari_flowsr.cli._signals import signals_end_at_once
 from napari_flowsr.errors import OptionError
+from napari_flowsr.io.atomic import check_writable, make_folder
 
 if TYPE_CHECKING:
     from napari_flowsr.inference.events import Result
@@ -61,6 +63,8 @@ def demo(
     - `napari-flowsr demo`
     - `napari-flowsr demo --napari`
     """
+    for name in _names(output_dir).values():
+        check_writable(name)
     made = _compute(n, seed, device)
     files = _write(made, output_dir, n)
     if as_json:
@@ -80,7 +84,7 @@ def demo(
 
 def _compute(n: int, seed: int, device: str) -> Made:
     from napari_flowsr.inference.posterior import posterior
-    from napari_flowsr.io.library import load_model
+    from napari_flowsr.io.collection import load_model
 
     with progress_bar() as bar:
         task = bar.add_task("Loading", total=None)
@@ -111,16 +115,19 @@ def _record(made: Made, kind: str, n: int) -> dict[str, Any]:
     return made.post.provenance(kind, n=n, source_name="cell (scikit-image)")
 
 
+def _names(folder: Path) -> dict[str, Path]:
+    kinds = ("input", "samples", "mean", "std")
+    files = {kind: folder / f"cell-{kind}.ome.tif" for kind in kinds}
+    return files | {"overview": folder / "overview.png"}
+
+
 def _write(made: Made, folder: Path, n: int) -> dict[str, str]:
     from napari_flowsr.io.images import write_image
 
-    if folder.exists() and not folder.is_dir():
-        raise OptionError(f"'{folder}' is a file; choose another --output-dir.")
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {"input": folder / "cell-input.ome.tif"}
+    make_folder(folder)
+    files = _names(folder)
     write_image(files["input"], made.image, pixel_size=PIXEL_UM)
     for kind, array in _arrays(made).items():
-        files[kind] = folder / f"cell-{kind}.ome.tif"
         write_image(
             files[kind],
             array,
@@ -128,7 +135,6 @@ def _write(made: Made, folder: Path, n: int) -> dict[str, str]:
             pixel_size=PIXEL_UM / _scale(made),
             provenance=_record(made, kind, n),
         )
-    files["overview"] = folder / "overview.png"
     _draw(made, files["overview"], n)
     return {kind: str(path) for kind, path in files.items()}
 
@@ -226,4 +232,5 @@ def _open(made: Made, n: int) -> None:
             metadata={"napari-flowsr": deepcopy(_record(made, kind, n))},
         )
     viewer.window.add_plugin_dock_widget("napari-flowsr", "Upscale")
-    napari.run()
+    with signals_end_at_once():
+        napari.run()

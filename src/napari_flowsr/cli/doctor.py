@@ -183,7 +183,7 @@ def _last_json(text: str) -> dict[str, str]:
 
 
 def _folders() -> dict[str, str]:
-    from napari_flowsr.io.library import builtin_folder, user_folder
+    from napari_flowsr.io.collection import builtin_folder, user_folder
 
     home = os.environ.get("NAPARI_FLOWSR_HOME")
     return {
@@ -194,7 +194,7 @@ def _folders() -> dict[str, str]:
 
 
 def _models() -> list[dict[str, str]]:
-    from napari_flowsr.io.library import builtin_folder, list_models
+    from napari_flowsr.io.collection import builtin_folder, list_models
 
     built_in = {path.stem for path in builtin_folder().glob("*.safetensors")}
     return [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +28,7 @@ _SINGLE = {
     "bpd": ("Bits per dimension", "lower is better; of the 8-bit image"),
     "coverage_50": ("Coverage of 50 % intervals", "0.50 is perfect"),
     "coverage_90": ("Coverage of 90 % intervals", "0.90 is perfect"),
-    "nonfinite": ("Share of non-finite decodes", "0 is perfect"),
+    "nonfinite": ("Share of exploded decodes", "before any redraw; 0 is perfect"),
 }
 
 
@@ -71,10 +73,14 @@ def evaluate(
     - `napari-flowsr evaluate micro-2x my-images -n 8`
     - `napari-flowsr evaluate micro-2x 'val/*.tif' --json --figure figures.png`
     """
-    from napari_flowsr.io.library import load_model
+    from napari_flowsr.io.collection import load_model
     from napari_flowsr.metrics.evaluate import evaluate as measure
 
     model, paths = _model_and_images(model, paths)
+    if figure is not None:
+        from napari_flowsr.figures import check_target
+
+        check_target(figure)  # before minutes of work, not after
     kept: list[Evaluated] = []
     started = time.perf_counter()
     with progress_bar() as bar:
@@ -96,30 +102,53 @@ def evaluate(
             keep=kept.append if figure is not None else None,
         )
     result["seconds"] = time.perf_counter() - started
-    if figure is not None:
+    if figure is not None and kept:
         result["figure"] = str(_draw(kept, figure, result))
     if as_json:
-        show_json(result)
-        return
+        show_json(_with_null(result))
+    else:
+        _tell(result)
+    if figure is not None and not kept:
+        typer.echo(f"No figure: no image could be decoded for {figure}.", err=True)
+
+
+def _with_null(value: Any) -> Any:
+    """Copy with None (null in JSON) for NaN: there is no such figure."""
+    if isinstance(value, dict):
+        return {key: _with_null(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_null(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _tell(result: dict[str, Any]) -> None:
     show_table(_table(result))
-    say(_single(result["mean"]))
+    say(_single(result))
+    for name in result["unstable"]:
+        say(f"\nUnstable, in no mean but that of exploded decodes: {name}")
+    for item in result["left_out"]:
+        say(f"\nLeft out: {item['name']}. {item['reason']}")
     count = len(result["images"])
     say(f"\n{count} image{'s' if count > 1 else ''} in {humanly(result['seconds'])}.")
-    if figure is not None:
-        say(f"Figure: {figure}")
+    if "figure" in result:
+        say(f"Figure: {result['figure']}")
 
 
 def _model_and_images(model: str | None, words: list[str]) -> tuple[str, list[str]]:
     """Model out of the option or the first word, and the rest."""
-    from napari_flowsr.io.library import list_models
+    from napari_flowsr.io.collection import list_models
 
     if model is None:
-        first = words[0]
-        named = first in {card.name for card in list_models()}
-        if named or first.endswith((".safetensors", ".pth")):
+        first, known = words[0], [card.name for card in list_models()]
+        if first in known or first.endswith((".safetensors", ".pth")):
             model, words = first, words[1:]
-        else:
+        elif Path(first).expanduser().exists() or glob(first, recursive=True):
             model = "micro-2x"
+        else:
+            raise OptionError(
+                f"'{first}' is neither a model nor an image, folder or pattern of "
+                f"images. Known models are {', '.join(known)}; check the name or path."
+            )
     if not words:
         raise OptionError("No images were given; name a folder, files or a pattern.")
     return model, words
@@ -128,9 +157,10 @@ def _model_and_images(model: str | None, words: list[str]) -> tuple[str, list[st
 def _table(result: dict[str, Any]) -> Table:
     from rich.table import Table
 
+    count = result["counts"]["psnr"]
     table = Table(
-        title=f"{result['model']}, {result['scale']:g}×, mean over "
-        f"{len(result['images'])} images, {result['n']} samples at temperature "
+        title=f"{result['model']}, {result['scale']:g}×, mean over {count} "
+        f"image{'' if count == 1 else 's'}, {result['n']} samples at temperature "
         f"{result['temperature']:g}"
     )
     table.add_column("")
@@ -143,24 +173,46 @@ def _table(result: dict[str, Any]) -> Table:
     ):
         row = result["mean"][key]
         values = [row[k] for k in ("bicubic", "mode", "sample", "mean")]
-        table.add_row(label, *(f"{value:.{digits}f}" for value in values))
+        table.add_row(label, *(_number(value, digits) for value in values))
     return table
 
 
-def _single(mean: dict[str, Any]) -> str:
+def _number(value: float, digits: int = 4) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _single(result: dict[str, Any]) -> str:
+    mean = result["mean"]
+    ratio = mean["crps"] / mean["mae_mode"] if mean["mae_mode"] else math.nan
     lines = [
-        f"{label:34}{mean[key]:9.4f}   {meaning}"
+        f"{label:34}{_number(mean[key]):>9}   {meaning}{_floor(result, key)}"
         for key, (label, meaning) in _SINGLE.items()
     ]
-    ratio = mean["crps"] / mean["mae_mode"] if mean["mae_mode"] else float("nan")
     lines.insert(
-        2, f"{'CRPS / error of the mode':34}{ratio:9.4f}   0.7075: calibrated Gaussian"
+        2,
+        f"{'CRPS / error of the mode':34}{_number(ratio):>9}"
+        "   0.7075: calibrated Gaussian",
     )
     return "\n".join(lines)
+
+
+def _floor(result: dict[str, Any], key: str) -> str:
+    """What the number of samples allows a coverage to show."""
+    floor = result["coverage_floor"].get(key, 0.0)
+    if not floor:
+        return ""
+    n = f"{result['n']} sample{'' if result['n'] == 1 else 's'}"
+    if math.isnan(result["mean"][key]) and result["counts"]["psnr"]:
+        return f"; {n} cannot tell, take more"
+    return f"; {n} cannot show less than {floor:.2f}"
 
 
 def _draw(kept: list[Evaluated], path: Path, result: dict[str, Any]) -> Path:
     from napari_flowsr.figures import evaluation_figure, save_figure
 
-    title = f"{result['model']}, {result['scale']:g}×, {len(kept)} images"
+    title = (
+        f"{result['model']}, {result['scale']:g}×, {len(kept)} "
+        f"image{'' if len(kept) == 1 else 's'}, {result['n']} samples at temperature "
+        f"{result['temperature']:g}"
+    )
     return save_figure(evaluation_figure(kept, title=title), path, dpi=110)

@@ -57,7 +57,7 @@ def list_(as_json: JsonOption = False) -> None:
 
     - `napari-flowsr models list`
     """
-    from napari_flowsr.io.library import builtin_folder, list_models
+    from napari_flowsr.io.collection import builtin_folder, list_models
 
     cards = list_models()
     built_in = {path.stem for path in builtin_folder().glob("*.safetensors")}
@@ -111,8 +111,8 @@ def inspect(
     - `napari-flowsr models inspect SRFlow_DF2K_4X.pth --assume quant=255`
     """
     from napari_flowsr.io.checkpoint import read_header
+    from napari_flowsr.io.collection import find_model, load_model
     from napari_flowsr.io.foreign import describe_unrunnable
-    from napari_flowsr.io.library import find_model, load_model
 
     path = find_model(model)
     if read_header(path) is None and (known := describe_unrunnable(path)):
@@ -204,7 +204,7 @@ def import_(
     - `napari-flowsr models import my-model.safetensors --name nuclei-2x`
     - `napari-flowsr models import SRFlow_DF2K_4X.pth --name srflow-4x`
     """
-    from napari_flowsr.io.library import import_model
+    from napari_flowsr.io.collection import import_model
 
     card = import_model(path, name, assume=_assumed(assume), overwrite=overwrite)
     if as_json:
@@ -237,7 +237,7 @@ def export(
     - `napari-flowsr models export micro-2x shared/micro-2x.safetensors`
     - `napari-flowsr models export micro-2x small.safetensors --half`
     """
-    from napari_flowsr.io.library import export_model, load_model
+    from napari_flowsr.io.collection import export_model, load_model
 
     if target.is_dir():
         target = target / f"{Path(model).stem}.safetensors"
@@ -269,7 +269,7 @@ def remove(
     name: Annotated[str, typer.Argument(help="An imported model.", show_default=False)],
 ) -> None:
     """Delete an imported model; built-in ones stay."""
-    from napari_flowsr.io.library import remove_model
+    from napari_flowsr.io.collection import remove_model
 
     remove_model(name)
     say(f"Removed {name}.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,6 +61,13 @@ def train(
         str | None,
         typer.Option("--validation", help="Images for the figures during training."),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--start-from",
+            help="Model to fine-tune: a name or a file, of the same network.",
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")
     ] = None,
@@ -66,26 +75,47 @@ def train(
 ) -> None:
     """Train a model on your own images, or go on with an interrupted training.
 
-    Ctrl-C stops it; the same command continues where it was, from the checkpoints in
-    the folder OUTPUT.training. With several GPUs: torchrun -m napari_flowsr train ...
+    Ctrl-C saves the state in the folder OUTPUT.training and stops; the same command
+    goes on from there. With several GPUs: torchrun -m napari_flowsr train ...
 
     For example:
 
     - `napari-flowsr train my-images -o nuclei-2x.safetensors`
     - `napari-flowsr train my-images -o try.safetensors --steps 200 --set seed=1`
     - `napari-flowsr train my-images -o own.safetensors --config recipe.toml`
+    - `napari-flowsr train my-images -o own.safetensors --start-from micro-2x`
     """
     from napari_flowsr.training.trainer import train as run
 
-    if output.suffix != ".safetensors":
-        raise OptionError(f"--output is '{output}'; it must end in .safetensors.")
-    recipe = _recipe(preset, config, setting, steps, device)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    events = run(list(source), recipe, output, validation=validation)
-    with progress_bar() as bar:
-        summary = _follow(events, bar, quiet=as_json)
-    if as_json:
+    recipe = _recipe(preset, config, setting, steps, device, start_from)
+    first = int(os.environ.get("RANK", 0)) == 0  # one process of several talks
+    try:
+        with (
+            closing(run(list(source), recipe, output, validation=validation)) as events,
+            progress_bar() as bar,
+        ):
+            summary = _follow(events, bar, quiet=as_json or not first)
+    except KeyboardInterrupt:
+        if first:
+            _say_how_to_go_on(output)
+        raise
+    if as_json and first:
         show_json(summary)
+
+
+def _say_how_to_go_on(output: Path) -> None:
+    from napari_flowsr.training.state import read_step, state_path
+
+    file = state_path(output.expanduser())
+    step = read_step(file)
+    if step is None:
+        text = "Stopped before the first step; nothing was saved."
+    else:
+        text = (
+            f"The state after step {step} is in {file}. The same command goes on from "
+            f"there; delete {file.parent} to start afresh."
+        )
+    typer.secho(text, fg="yellow", err=True)
 
 
 def _recipe(
@@ -94,15 +124,15 @@ def _recipe(
     setting: list[str] | None,
     steps: int | None,
     device: str | None,
+    start_from: str | None,
 ) -> TrainConfig:
     from dataclasses import replace
 
-    from napari_flowsr.training.config import load_config
     from napari_flowsr.training.presets import preset as find
 
     if preset is not None and path is not None:
         raise OptionError("Give --preset or --config, not both.")
-    recipe = load_config(path) if path is not None else find(preset or "compact-2x")
+    recipe = _from_file(path) if path is not None else find(preset or "compact-2x")
     changes: dict[str, Any] = {}
     for pair in setting or ():
         key, separator, text = pair.partition("=")
@@ -112,11 +142,29 @@ def _recipe(
             changes[key] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
             changes[key] = text
+        if key == "model" and not isinstance(changes[key], dict):
+            raise OptionError(
+                f"--set is '{pair}'; expected fields of the network, such as "
+                'model={"width": 32}.'
+            )
     if device is not None:
         changes["device"] = device
+    if start_from is not None:
+        changes["start_from"] = start_from
     if steps is not None:
         changes["stages"] = tuple(replace(s, steps=steps) for s in recipe.stages)
     return recipe.with_(**changes) if changes else recipe
+
+
+def _from_file(path: Path) -> TrainConfig:
+    from napari_flowsr.training.config import load_config
+
+    try:
+        return load_config(path)
+    except UnicodeDecodeError:
+        raise OptionError(
+            f"--config is '{path}', which is no text; expected a TOML file."
+        ) from None
 
 
 def _follow(events: Iterable[TrainEvent], bar: Bar, *, quiet: bool) -> dict[str, Any]:
@@ -141,6 +189,10 @@ def _follow(events: Iterable[TrainEvent], bar: Bar, *, quiet: bool) -> dict[str,
             text = f"{event.stage}: loss {event.loss:.4g}, {left} left"
             bar.update(task, completed=event.step, description=text)
             out["loss"] = event.loss
+        elif isinstance(event, kinds.Checkpoint) and bar.disable:
+            # Logs have no bar; a line now and then tells how far it is.
+            done = f"step {event.step}/{bar.tasks[task].total:.0f}"
+            say(f"{done}, {bar.tasks[task].description}", quiet=quiet)
         elif isinstance(event, kinds.Validation):
             figures = ", ".join(f"{k} {v:.4g}" for k, v in event.metrics.items())
             say(f"step {event.step} ({event.stage}): {figures}", quiet=quiet)

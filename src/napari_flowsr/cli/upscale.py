@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from glob import has_magic
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from napari_flowsr.cli import _options as options
 from napari_flowsr.cli._jobs import Job
 from napari_flowsr.cli._show import humanly, progress_bar, say, show_json
 from napari_flowsr.errors import OptionError
+from napari_flowsr.inference.agreement import disagreement
 
 __all__ = ["check_distinct", "describe", "upscale"]
 
@@ -72,7 +74,7 @@ def upscale(
     plan = {s: jobs.targets(s, job, output, output_dir) for s in sources}
     check_distinct(plan)
     for files in plan.values():
-        jobs.refuse_existing(files, job)
+        jobs.check_targets(files, job)
     results: list[dict[str, Any]] = []
     with progress_bar() as bar:
         loaded = job.load()
@@ -100,6 +102,8 @@ def describe(facts: dict[str, Any], *, quiet: bool = False) -> None:
     )
     for row in facts["outputs"]:
         say(f"  {row['kind']:8} {row['path']}", quiet=quiet)
+    if doubt := disagreement(facts["report"]):
+        say(f"Warning: {doubt}", quiet=quiet)
 
 
 def _sort_out(
@@ -116,6 +120,13 @@ def _sort_out(
             paths, folder = paths[:-1], last
         elif not last.exists() and images.suffix(last) in images.WRITABLE:
             paths, output = paths[:-1], last
+        elif not last.exists() and not has_magic(paths[-1]):
+            raise OptionError(
+                f"There is no file '{last}'. As an input, check its path; the name of "
+                f"an output must end in {', '.join(images.WRITABLE)}."
+            )
+        elif len(paths) == 2 and last.exists() and last.samefile(paths[0]):
+            raise OptionError(f"'{last}' would be overwritten by its own result.")
     sources = jobs.expand(paths)
     if output is None and folder is None and len(paths) == 2 and len(sources) == 2:
         raise OptionError(

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from napari_flowsr.core.latents import Latents, LatentSpec, Window
+from napari_flowsr.errors import OptionError
 
 __all__ = ["NoiseField", "philox4x32"]
 
@@ -51,7 +52,10 @@ def philox4x32(
 
 
 def _mix64(state: int, word: int) -> int:
-    """One round of splitmix64: spreads each word over all 64 bits of the key."""
+    """One round of splitmix64: spreads each word over all 64 bits of the key.
+
+    Of a longer word the lowest 64 bits count.
+    """
     full = (1 << 64) - 1
     z = (state ^ (word & full)) + 0x9E3779B97F4A7C15 & full
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & full
@@ -73,7 +77,7 @@ class NoiseField:
     Parameters
     ----------
     seed : int
-        The user's seed; any integer.
+        The user's seed; any integer from 0.
     plane : int
         Index of the 2-D plane in the nD image (0 for noise shared by all planes).
     attempt : int
@@ -84,8 +88,16 @@ class NoiseField:
     plane: int = 0
     attempt: int = 0
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise OptionError(f"seed is {self.seed}; it must be an integer from 0.")
+
     def _key(self) -> tuple[int, int]:
-        state = 0
+        # First the seed's words above the lowest, so that small seeds have none.
+        state, above = 0, self.seed >> 64
+        while above:
+            state = _mix64(state, above)
+            above >>= 64
         for word in (self.seed, self.plane, self.attempt):
             state = _mix64(state, word)
         return state & _MASK, state >> 32

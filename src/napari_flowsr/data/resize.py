@@ -26,8 +26,12 @@ def _cubic(x: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _taps(size_in: int, size_out: int, scale: float) -> tuple[Tensor, Tensor]:
-    """Source indices and weights, each ``(taps, size_out)``."""
+    """Source indices and weights, each ``(taps, size_out)``.
+
+    Never inference tensors: cached, they would break the adjoint of a later call.
+    """
     shrink = min(scale, 1.0)
     support = 4.0 / shrink
     count = math.ceil(support) + 2

@@ -15,6 +15,7 @@ __all__ = ["Geometry", "parse_axes"]
 
 # Names given to leading axes that the caller did not name, from the last one outwards.
 _UNNAMED = "ZTQRPONMLKJIHGFEDBA"
+_MOST_COLOURS = 4
 _EXAMPLE = (
     "Give one letter per axis, such as 'YX', 'CYX', 'TZCYX' or 'YXS' (S: RGB last)."
 )
@@ -42,7 +43,8 @@ def parse_axes(axes: str | None, shape: Sequence[int]) -> str:
     ImageError
         Fewer than two axes, or an axis of length 0.
     AxesError
-        The string does not fit the shape, or the last axis could be colour.
+        Not a string, or one that does not fit the shape; or the last axis could be
+        colour or channels.
     """
     shape = tuple(int(side) for side in shape)
     if len(shape) < 2:
@@ -57,7 +59,9 @@ def parse_axes(axes: str | None, shape: Sequence[int]) -> str:
         )
     if axes is None:
         return _guess(shape)
-    named = str(axes).upper()
+    if not isinstance(axes, str):
+        raise _not_a_string(axes)
+    named = axes.upper()
     if len(named) != len(shape):
         raise AxesError(
             f"axes is {axes!r} ({len(named)} letters), but the image has {len(shape)} "
@@ -65,6 +69,18 @@ def parse_axes(axes: str | None, shape: Sequence[int]) -> str:
         )
     _check_letters(named, axes, shape)
     return named
+
+
+def _not_a_string(axes: object) -> AxesError:
+    letters = list(axes) if isinstance(axes, list | tuple) else []
+    if letters and all(isinstance(letter, str) for letter in letters):
+        remedy = f"Pass axes={''.join(letters)!r}."
+    else:
+        remedy = _EXAMPLE
+    return AxesError(
+        f"axes is {axes!r}, of type {type(axes).__name__}; it must be a string. "
+        f"{remedy}"
+    )
 
 
 def _guess(shape: tuple[int, ...]) -> str:
@@ -80,7 +96,20 @@ def _guess(shape: tuple[int, ...]) -> str:
             f"The image has {len(shape)} axes; at most {len(_UNNAMED) + 2} are "
             "supported. Index the others."
         )
-    return _UNNAMED[:leading][::-1] + "YX"
+    plain = _unnamed(leading) + "YX"
+    if leading and shape[-1] < 3 and min(shape[-3:-1]) > _MOST_COLOURS:
+        raise AxesError(
+            f"The image has shape {shape}, whose last axis of length {shape[-1]} looks "
+            "like channels rather than the width of an image, and no axes were given. "
+            f"Pass axes='{_unnamed(leading - 1)}YXC' for channels (or image[..., 0] "
+            f"for the first alone), or axes='{plain}' for planes that are "
+            f"{shape[-1]} wide."
+        )
+    return plain
+
+
+def _unnamed(count: int) -> str:
+    return _UNNAMED[:count][::-1]
 
 
 def _check_letters(named: str, axes: str, shape: tuple[int, ...]) -> None:

@@ -15,7 +15,12 @@ from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec, Window
 from napari_flowsr.errors import OutOfMemoryError, SizeError, UnstableDecodeError
 from napari_flowsr.inference.decoder import Setup, UnitDecoder, on_device, pad_plane
 from napari_flowsr.inference.memory import empty_cache, is_out_of_memory
-from napari_flowsr.inference.stability import COOLING, exploded
+from napari_flowsr.inference.stability import (
+    COOLING,
+    GIVEN,
+    exploded,
+    explosion_limit,
+)
 from napari_flowsr.inference.tiles import Tile, TilePlan
 
 if TYPE_CHECKING:
@@ -81,11 +86,26 @@ class UnitCoder:
                 )
             plan = replace(plan, tile=max(_SMALLEST, plan.tile // 2))
 
+    def _excess(self) -> Tensor | None:
+        """Excess of the whole plane on the HR grid, if there is any."""
+        height, width = self.setup.workload.geometry.hr_size
+        return self._decoder.excess.on_hr((0, height, 0, width))
+
+    def _shown(self, hr: Tensor) -> Tensor:
+        """What the network has to make of ``hr``: all but the excess."""
+        excess = self._excess()
+        return hr if excess is None else hr - excess
+
+    def with_excess(self, decoded: Block) -> Block:
+        """A decode ``(components, H, W)`` of the whole plane, with the excess."""
+        excess = self._excess()
+        return decoded if excess is None else decoded + excess.numpy()
+
     # --- encode ---------------------------------------------------------------
 
     def _padded_hr(self, hr: Tensor) -> Tensor:
         """``(1, channels, H, W)`` of the padded plane, from ``(components, H, W)``."""
-        padded = pad_plane(hr, self.spec.hr_size)
+        padded = pad_plane(self._shown(hr), self.spec.hr_size)
         return self.setup.workload.network_input(padded)
 
     def _crop(self, hr: Tensor, window: Window) -> Tensor:
@@ -139,7 +159,7 @@ class UnitCoder:
     def decode(
         self, latents: Latents, wanted: Callable[[Tile], bool] = lambda tile: True
     ) -> Block:
-        """HR ``(components, H, W)``; 0 in tiles that are not wanted."""
+        """HR ``(components, H, W)`` without the excess; 0 in tiles not wanted."""
         if latents.spec.shapes != self.spec.shapes:
             raise SizeError(
                 f"The latents have shapes {latents.spec.shapes}; this image needs "
@@ -168,9 +188,15 @@ class UnitCoder:
             self._decoder.forget(tile)
         return out
 
-    def finite(self, hr: Block) -> bool:
-        """Whether a decode is finite and of a plausible magnitude."""
-        return not exploded(hr[None], self._decoder.limit).any()
+    def finite(self, decoded: Block, limit: float | None = None) -> bool:
+        """Whether a decode is finite and not larger than ``limit``.
+
+        Without a limit it is that of given latents, which is wide: they may well be of
+        an image that is brighter than what this model would draw.
+        """
+        if limit is None:
+            limit = explosion_limit(self._decoder.lr, factor=GIVEN)
+        return not exploded(decoded[None], limit).any()
 
     # --- re-sampling ------------------------------------------------------------------
 
@@ -203,14 +229,16 @@ class UnitCoder:
         if not changed.any():
             return hr.numpy(), changed
         own = self.encode(hr)
+        # What is kept of the image may be brighter than anything that is drawn.
+        limit = max(self._decoder.limit, explosion_limit(self._shown(hr)))
         decoder = UnitDecoder(setup, self.unit)
         for attempt in range(len(COOLING) + 1):
             new = decoder.draw(self._whole, range(1), attempt)
             decoded = self.decode(
                 own.where(weights, new), lambda t: _overlaps(reached, t.core)
             )
-            if self.finite(decoded[:, changed][:, None]):
-                return decoded, changed
+            if self.finite(decoded[:, changed][:, None], limit):
+                return self.with_excess(decoded), changed
         raise UnstableDecodeError(
             f"The new content is not finite, even at temperature 0 ({len(COOLING)} "
             "redraws). Use another seed, a smaller mask, or another model."

@@ -16,6 +16,7 @@ from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.core.latents import Latents, Window
 from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.errors import OutOfMemoryError
+from napari_flowsr.inference.excess import split_excess
 from napari_flowsr.inference.maps import FieldMap
 from napari_flowsr.inference.memory import empty_cache, is_out_of_memory
 from napari_flowsr.inference.stability import (
@@ -143,9 +144,10 @@ class UnitDecoder:
         self.unit = unit
         self.grids: dict[int, RedrawGrid] = {}
         self.lr = setup.workload.normalised(unit)
-        padded = pad_plane(self.lr, setup.plan.size)
+        shown, self.excess = split_excess(self.lr, setup.scale)
+        padded = pad_plane(shown, setup.plan.size)
         self._input = setup.workload.network_input(padded)
-        self.limit = explosion_limit(self.lr)
+        self.limit = explosion_limit(shown)
         # The tile at work keeps its condition whatever the cache's budget.
         self._latest: tuple[Tile, Condition] | None = None
 
@@ -229,8 +231,9 @@ class UnitDecoder:
     def decode(self, tile: Tile, samples: range) -> HRTile:
         """HR content of a tile's core, ``(B, components, H, W)`` in network units.
 
-        If memory does not suffice, first fewer samples at once are tried, then tiles of
-        half the side; neither changes the result.
+        As the network gives it, without the excess. If memory does not suffice, first
+        fewer samples at once are tried, then tiles of half the side; neither changes
+        the result.
 
         Raises
         ------
@@ -278,7 +281,7 @@ class UnitDecoder:
         return out
 
     def checked(self, tile: Tile, samples: range) -> HRTile:
-        """As `decode`.
+        """As `decode`, with the excess.
 
         Raises
         ------
@@ -289,4 +292,5 @@ class UnitDecoder:
         bad = np.nonzero(exploded(values, self.limit))[0]
         if bad.size:
             raise Exploded(samples[int(bad[0])])
-        return values
+        excess = self.excess.on_hr(self.setup.box(tile.core))
+        return values if excess is None else values + excess.numpy()

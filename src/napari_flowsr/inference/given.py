@@ -56,7 +56,7 @@ def decode(bound: Bound, latents: Latents) -> Array:
                 f"Decoding plane {unit.plane} gave values that are not finite. Scale "
                 "the latents down, or use latents that encode gave."
             )
-        workload.write(out, unit, (0, 0), decoded)
+        workload.write(out, unit, (0, 0), coder.with_excess(decoded))
     if workload.alpha:
         for plane in range(bound.geometry.planes):
             workload.write_alpha(out, plane)

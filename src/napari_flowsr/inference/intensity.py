@@ -28,8 +28,10 @@ Array = npt.NDArray[Any]
 # Beyond this many pixels of a channel every k-th one stands for all: its percentiles
 # then move by less than 0.02 % of rank.
 EXACT_PIXELS = 1 << 24
-# How far, in units of the range, the extremes may lie outside of the percentiles.
-HEADROOM = 0.1
+# Floats for a model that takes them as they are may exceed 0 .. 1 by this much.
+_FAR = 0.5
+# Pixels farther away, in ranges, are no brightness, and overflow single floats.
+_FARTHEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,26 @@ def _check_finite(bad: int, tallies: Mapping[Any, _Tally], nan: str) -> None:
         )
 
 
+def _dtype_range(group: list[_Tally], dtype: np.dtype[Any]) -> Range:
+    """Limits of an integer dtype; floats are taken as they are, if they can be."""
+    if dtype.kind in "ui":
+        info = np.iinfo(dtype)
+        return Range(float(info.min), float(info.max))
+    lowest, highest = min(t.low for t in group), max(t.high for t in group)
+    if lowest < -_FAR or highest > 1.0 + _FAR:
+        # A few pixels may be far outside, see `inference.excess`, but not the image.
+        values = np.concatenate([t.sampled() for t in group])
+        low, high = np.percentile(values, (0.1, 99.9))
+        if low < -_FAR or high > 1.0 + _FAR:
+            raise ImageError(
+                f"The image has floats from {lowest:g} to {highest:g}, but this model "
+                "takes floats as they are, from 0 to 1 (its card's normalisation is "
+                "'dtype'). Divide the image by its full scale, such as 255, or convert "
+                "it to the integer dtype that it came in."
+            )
+    return Range(0.0, 1.0)
+
+
 def _range(
     tally: _Tally, group: list[_Tally], dtype: np.dtype[Any], wanted: Normalisation
 ) -> Range:
@@ -234,8 +256,7 @@ def _range(
     if dtype.kind == "b":
         return Range(0.0, 1.0)
     if wanted.kind == "dtype":
-        info = np.iinfo(dtype) if dtype.kind in "ui" else None
-        return Range(float(info.min), float(info.max)) if info else Range(0.0, 1.0)
+        return _dtype_range(group, dtype)
     lowest, highest = min(t.low for t in group), max(t.high for t in group)
     if not 1e-300 < highest - lowest < math.inf:
         raise ImageError(
@@ -247,7 +268,10 @@ def _range(
     # Nearly all pixels may have one value, as in a sparse image: then the extremes.
     if not high > low:
         return Range(lowest, highest)
-    # Networks learn on [0, 1], and inverse flows explode far outside of it: a few very
-    # bright or dark pixels, such as beads, widen the range instead.
-    high = max(high, low + (highest - low) / (1.0 + HEADROOM))
-    return Range(min(low, high - (high - lowest) / (1.0 + HEADROOM)), high)
+    if highest - lowest > _FARTHEST * (high - low):
+        raise ImageError(
+            f"Nearly all pixels are from {low:g} to {high:g}, but the extremes are "
+            f"{lowest:g} and {highest:g}, which looks like a mark for missing values. "
+            "Set those pixels to NaN and pass nan='fill'."
+        )
+    return Range(low, high)

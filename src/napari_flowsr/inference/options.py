@@ -28,7 +28,7 @@ class Options:
     Parameters
     ----------
     seed : int
-        Any integer.
+        Any integer from 0.
     prior : str
         One of `PRIORS`.
     noise : str
@@ -50,6 +50,10 @@ class Options:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", _integer("seed", self.seed))
+        if self.seed < 0:
+            raise OptionError(
+                f"seed is {self.seed}; give an integer from 0, of any size."
+            )
         _one_of("prior", self.prior, PRIORS)
         _one_of("noise", self.noise, _NOISE)
         _one_of("nan", self.nan, _NAN)

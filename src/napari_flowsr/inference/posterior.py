@@ -4,301 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
-from napari_flowsr.core.device import resolve_device
-from napari_flowsr.inference import given
 from napari_flowsr.inference.axes import Geometry, parse_axes
-from napari_flowsr.inference.bound import Bound, flow_on
 from napari_flowsr.inference.consistency import check_degradation
-from napari_flowsr.inference.ensemble import check_quantiles
-from napari_flowsr.inference.events import Event, Finished, Progress, Result
-from napari_flowsr.inference.intensity import Intensities, survey
+from napari_flowsr.inference.distribution import Posterior
+from napari_flowsr.inference.intensity import survey
 from napari_flowsr.inference.maps import parse_temperature
-from napari_flowsr.inference.options import (
-    Options,
-    ProgressCallback,
-    check_scale,
-)
-from napari_flowsr.inference.outputs import OUTPUTS, Order
-from napari_flowsr.inference.run import Run
+from napari_flowsr.inference.options import Options, ProgressCallback, check_scale
 from napari_flowsr.inference.source import Source, open_array
-from napari_flowsr.io.provenance import image_hash, record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     import torch
 
-    from napari_flowsr.core.latents import Latents
     from napari_flowsr.models.card import Model
 
 __all__ = ["Posterior", "posterior"]
 
 Array = npt.NDArray[Any]
-
-
-class Posterior:
-    """Distribution of HR images given one LR image; made by `posterior`.
-
-    Everything is computed when it is asked for, by one generator, `stream`. Sample
-    ``i`` is the same in every call.
-
-    Attributes
-    ----------
-    geometry : Geometry
-        Axes, scale per axis, input and output shape.
-    model : Model
-        As given.
-    options : Options
-        As given.
-    device : torch.device
-        Where it is computed.
-    device_reason : str
-        Why there, in one sentence.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        intensities: Intensities,
-        *,
-        temperature: Any,
-        options: Options,
-        device: str | torch.device,
-        progress: ProgressCallback | None,
-    ) -> None:
-        self.model, self.options, self.progress = model, options, progress
-        self.device, self.device_reason = resolve_device(device)
-        self.geometry = intensities.source.geometry
-        self._temperature = temperature
-        self._bound = Bound(
-            card=model.card,
-            flow=flow_on(model.flow, self.device),
-            intensities=intensities,
-            temperature=parse_temperature(temperature, self.geometry),
-            options=options,
-        )
-        self._source_hash = ""
-        self._report: dict[str, Any] = {}
-
-    # --- samples and statistics -----------------------------------------------
-
-    def stream(
-        self,
-        n: int = 1,
-        outputs: Sequence[str] = OUTPUTS,
-        quantiles: Sequence[float] = (0.05, 0.95),
-        *,
-        preview: bool = True,
-    ) -> Iterator[Event]:
-        """Compute samples and statistics, and tell what happens meanwhile.
-
-        Options are checked at once; the work is done while iterating. Not iterating on
-        cancels it, within one tile.
-
-        Parameters
-        ----------
-        n : int
-            Samples, numbered from 0.
-        outputs : sequence of str
-            Some of ``"samples"``, ``"mean"``, ``"std"``, ``"quantiles"``. Samples that
-            are not asked for are not held, so that memory does not grow with ``n``.
-        quantiles : sequence of float
-            From 0 to 1.
-        preview : bool
-            Finish sample 0 everywhere before the others are begun; costs one more
-            decode per tile, for samples of a tile share work.
-
-        Yields
-        ------
-        Progress
-            After each tile and batch.
-        SampleReady
-            Sample 0 as soon as it is complete, the others (if asked for) at the end.
-        Finished
-            Last, with a report: ``redrawn_blocks``, ``redrawn_samples``,
-            ``redraw_attempts``, ``seconds``, ``tile``, ``tiles``, ``halo``, ``batch``,
-            ``peak_bytes`` (estimate for a tile), ``memory_shortage``, ``device``,
-            ``filled_pixels``, ``consistent``, ``lr_psnr`` (dB per sample; ``None`` if
-            exact).
-
-        Raises
-        ------
-        OptionError
-            Unknown outputs, quantiles outside 0 .. 1, ``n`` below 1.
-        OutOfMemoryError
-            Not even the smallest tile fits.
-        UnstableDecodeError
-            Redrawing did not make a sample finite.
-        Cancelled
-            If the ``progress`` callback raises it.
-        """
-        order = Order.checked(
-            n,
-            outputs,
-            quantiles,
-            consistent=self.options.consistent,
-            degradation=self.model.card.degradation.name,
-            preview=preview,
-        )
-        return self._events(order)
-
-    def _events(self, order: Order) -> Iterator[Event]:
-        keep = "quantiles" in order.outputs and bool(order.quantiles)
-        setup = self._bound.setup(order.n, keep=keep)
-        for event in Run(setup, order).events():
-            if isinstance(event, Progress) and self.progress is not None:
-                self.progress(event.done, event.total)
-            if isinstance(event, Finished):
-                self._report = dict(event.result.report)
-            yield event
-
-    def _result(self, n: int, outputs: str, quantiles: Sequence[float] = ()) -> Result:
-        for event in self.stream(n, (outputs,), quantiles, preview=False):
-            if isinstance(event, Finished):
-                return event.result
-        raise RuntimeError("The stream ended without a result.")
-
-    def sample(self, n: int = 1) -> Array:
-        """Samples ``(n, *upscaled shape)``, dtype and range of the image."""
-        samples = self._result(n, "samples").samples
-        return _present(samples)
-
-    def mean(self, n: int = 8) -> Array:
-        """Mean of samples 0 .. n - 1, float32, intensity units."""
-        return _present(self._result(n, "mean").mean)
-
-    def std(self, n: int = 8) -> Array:
-        """Standard deviation of samples 0 .. n - 1 (sum over n), float32, as `mean`."""
-        return _present(self._result(n, "std").std)
-
-    def quantile(self, q: float | Sequence[float], n: int = 8) -> Array:
-        """Quantiles of samples 0 .. n - 1, float32; stacked if ``q`` is a sequence."""
-        wanted = [q] if np.ndim(q) == 0 else list(q)  # type: ignore[arg-type]
-        checked = check_quantiles(wanted)  # type: ignore[arg-type]
-        found = self._result(n, "quantiles", checked).quantiles
-        arrays = [found[value] for value in checked]
-        return arrays[0] if np.ndim(q) == 0 else np.stack(arrays)
-
-    # --- given HR images ------------------------------------------------------
-
-    def encode(self, hr: Any) -> Latents:
-        """White latents of an HR image.
-
-        Parameters
-        ----------
-        hr : array-like
-            Of the upscaled shape, in the intensity units of the image.
-
-        Returns
-        -------
-        Latents
-            Batch: planes in C order of the looped axes (each colour component apart for
-            a one-channel model); 1 for a 2-D image. On the padded plane where the model
-            needs padding.
-        """
-        return given.encode(self._bound, hr)
-
-    def decode(self, latents: Latents) -> Array:
-        """HR image of latents as `encode` gives them; dtype and range of the image.
-
-        Raises
-        ------
-        SizeError
-            The latents belong to another image or model.
-        UnstableDecodeError
-            The decode is not finite; given latents are not redrawn.
-        """
-        return given.decode(self._bound, latents)
-
-    def log_prob(self, hr: Any) -> Array:
-        """Log-density of an HR image, one number per plane.
-
-        Returns
-        -------
-        ndarray
-            Float64 ``(planes,)``, nats, of the normalised intensities (SRFlow, eq. 1).
-            Colour components add up for a one-channel model. Where the model needs
-            padding the padded plane is measured; each plane needs to fit into memory.
-        """
-        return given.log_prob(self._bound, hr)
-
-    def resample(self, hr: Any, mask: Any, seed: int, temperature: Any = None) -> Array:
-        """Draw new content inside a mask; the rest of the image stays.
-
-        Parameters
-        ----------
-        hr : array-like
-            Of the upscaled shape.
-        mask : array-like
-            Bool, or float from 0 (keep) to 1 (replace), ``(Y, X)`` on the HR or LR
-            grid, or with the looped axes before.
-        seed : int
-            Of the new content.
-        temperature : float or array, optional
-            Of the new content; that of the posterior if not given.
-
-        Returns
-        -------
-        ndarray
-            Dtype of ``hr``. Beyond the model's reach of the mask its pixels are
-            those of ``hr``, bit for bit.
-        """
-        return given.resample(self._bound, hr, mask, seed, temperature)
-
-    def consistency(self, hr: Any) -> tuple[float, Array]:
-        """How well the downscale of an HR image gives the input back.
-
-        Returns
-        -------
-        psnr : float
-            LR-PSNR in dB over all planes, peak 1 in normalised intensities; infinite if
-            exact.
-        residual : ndarray
-            ``D(hr) - image``, float32, shape and intensity units of the image, with the
-            degradation operator of the model's card.
-        """
-        return given.consistency(self._bound, hr)
-
-    # --- provenance -----------------------------------------------------------
-
-    def provenance(self, kind: str, **extra: Any) -> dict[str, Any]:
-        """Record of how a result came about, JSON-able (see `io.provenance.record`).
-
-        Parameters
-        ----------
-        kind : str
-            ``"sample"``, ``"mean"``, ``"std"``, ``"quantile"``, …
-        **extra
-            Further facts, such as ``source_name``, ``n`` or ``sample``.
-        """
-        if not self._source_hash:
-            self._source_hash = image_hash(self._bound.intensities.source.array)
-        facts = {
-            **self._bound.facts(),
-            "temperature": self._temperature,
-            "device": self.device.type,
-            "report": self._report,
-        }
-        if "tile" in self._report:
-            facts["tile"] = self._report["tile"]
-        card = self.model.card
-        return record(
-            kind,
-            model=card.name,
-            model_sha256=card.sha256,
-            family=card.family,
-            source_sha256=self._source_hash,
-            **{**facts, **extra},
-        )
-
-
-def _present(array: Array | None) -> Array:
-    if array is None:
-        raise RuntimeError("The run did not give what was asked for.")
-    return array
 
 
 def posterior(
@@ -329,7 +52,7 @@ def posterior(
         Standard deviation of the latents: a number from 0 (the mode), or a map ``(Y,
         X)`` on the LR or HR grid, or with the looped axes before. Default: the card's.
     seed : int
-        Any integer.
+        Any integer from 0.
     scale : float, optional
         One of the model's scales; its first if not given.
     axes : str, optional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +44,14 @@ def open_array(image: Any, name: str = "image") -> Any:
     Raises
     ------
     ImageError
-        Complex, masked, not numeric, ragged, or of unknown shape.
+        A path, complex, masked, not numeric, ragged, or of unknown shape.
     """
+    if isinstance(image, str | bytes | os.PathLike):
+        raise ImageError(
+            f"{name} is {os.fspath(image)!r}; pixels are needed, not the path of a "
+            f"file. Read it first: {name} = tifffile.imread(path) for a TIFF file, or "
+            f"{name} = napari_flowsr.io.images.read_image(path).data for any format."
+        )
     if np.ma.isMaskedArray(image) and np.ma.is_masked(image):
         raise ImageError(
             f"{name} is a masked array with masked pixels, which have no value. Fill "

@@ -29,17 +29,22 @@ if TYPE_CHECKING:
 
     from napari_flowsr.core.latents import Window
 
-__all__ = ["COOLING", "RedrawGrid", "exploded", "explosion_limit"]
+__all__ = ["COOLING", "DRAWN", "GIVEN", "RedrawGrid", "exploded", "explosion_limit"]
 
 COOLING = (0.7, 0.4, 0.2, 0.0)
 """Factor of the temperature in each further attempt; the last one is the mode."""
+DRAWN, GIVEN = 3.0, 20.0
+"""Multiples of the LR image's magnitude that drawn and given latents may reach."""
 _BLOCK = 32
-_LARGE = 20.0
 
 
-def explosion_limit(lr: Tensor) -> float:
-    """Magnitude of an HR value, in network units, that no image has."""
-    return _LARGE * max(1.0, float(lr.abs().max()))
+def explosion_limit(*planes: Tensor, factor: float = DRAWN) -> float:
+    """Magnitude of an HR value, in network units, that no image has.
+
+    For drawn latents that is two ranges beyond the LR image's own. Taken over whole
+    planes, so that it is the same for any tiling.
+    """
+    return factor * max(1.0, *(float(plane.abs().max()) for plane in planes))
 
 
 def exploded(values: npt.NDArray[np.float32], limit: float) -> npt.NDArray[np.bool_]:
@@ -126,10 +131,10 @@ class RedrawGrid:
         if attempts.max() > len(COOLING):
             row, column = (int(i[0]) for i in np.nonzero(attempts > len(COOLING)))
             raise UnstableDecodeError(
-                f"Sample {sample} is not finite around LR row {row * self.block}, "
-                f"column {column * self.block}, even at temperature 0 there "
-                f"({len(COOLING)} redraws). Lower the temperature, check the "
-                "image for extreme values, or use another model."
+                f"Sample {sample} is not finite, or far outside of the image's range, "
+                f"around LR row {row * self.block}, column {column * self.block}, even "
+                f"at temperature 0 there ({len(COOLING)} redraws). Lower the "
+                "temperature, or use another model."
             )
         return RedrawGrid(attempts, self.block)
 

@@ -15,7 +15,7 @@ from napari_flowsr.errors import ExportError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["atomic_path"]
+__all__ = ["atomic_path", "check_writable", "make_folder", "remedy"]
 
 _FULL = "The disk is full: free some space or choose another folder."
 _REMEDIES = {
@@ -23,13 +23,75 @@ _REMEDIES = {
     None: _FULL,
     errno.ENOSPC: _FULL,
     errno.EFBIG: "The file system takes no file of this size: choose another disk.",
+    errno.EDQUOT: "Your quota is used up: free some space or choose another folder.",
     errno.ENOENT: "Check that the folder exists.",
+    errno.ENOTDIR: "Part of the path is a file, not a folder: choose another folder.",
+    errno.EEXIST: "There is a file of this name: choose another folder.",
     errno.EACCES: "You may not write there: choose another folder.",
     errno.EPERM: "You may not write there: choose another folder.",
     errno.EROFS: "The disk is read-only: choose another folder.",
     errno.EISDIR: "There is a folder of this name: choose another name.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
+
+
+def remedy(error: OSError) -> str:
+    """What to do about an error of the operating system."""
+    return _REMEDIES.get(error.errno, "Check the path, the folder and the disk.")
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder, and those that it is in; one that exists is fine.
+
+    Raises
+    ------
+    ExportError
+        A part of the path is a file, or may not be written.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(
+            f"Could not make the folder '{path}': {error.strerror or error}. "
+            f"{remedy(error)}"
+        ) from error
+    return path
+
+
+def check_writable(target: str | Path) -> None:
+    """Find out whether `atomic_path` will be able to write, before a long computation.
+
+    An empty file is made and removed where ``target`` is to go or, as long as its
+    folder does not exist, in the nearest one that does; permissions alone would tell
+    nothing about read-only disks, nor about folders on Windows.
+
+    Parameters
+    ----------
+    target : str or Path
+        A file, or for formats that are folders (OME-Zarr) a folder.
+
+    Raises
+    ------
+    ExportError
+        As `atomic_path` and `make_folder` would raise.
+    """
+    target = Path(target)
+    folder = target.parent
+    try:
+        if target.is_dir() and target.suffix != ".zarr":
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        probe = folder / _temporary(target).name
+        try:
+            probe.open("xb").close()
+        finally:
+            _remove(probe)
+    except OSError as error:
+        raise ExportError(
+            f"'{target}' cannot be written: {error.strerror or error}. {remedy(error)}"
+        ) from error
 
 
 @contextmanager
@@ -57,10 +119,7 @@ def atomic_path(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]
         raise ExportError(
             f"{target} exists already. Choose another name, or allow overwriting."
         )
-    # The suffix is kept: writers choose their format by it.
-    temporary = target.with_name(
-        f".{target.stem}-{secrets.token_hex(4)}{target.suffix}"
-    )
+    temporary = _temporary(target)
     try:
         yield temporary
         if temporary.is_dir():
@@ -70,13 +129,17 @@ def atomic_path(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]
                 os.fsync(written.fileno())
             temporary.replace(target)
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno, "Check the folder and the disk.")
         raise ExportError(
-            f"Could not write {target}: {error.strerror or error}. {remedy} Nothing "
-            "was left behind."
+            f"Could not write {target}: {error.strerror or error}. {remedy(error)} "
+            "Nothing was left behind."
         ) from error
     finally:
         _remove(temporary)
+
+
+def _temporary(target: Path) -> Path:
+    # The suffix is kept: writers choose their format by it.
+    return target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
 
 
 def _replace_folder(temporary: Path, target: Path) -> None:

@@ -267,7 +267,8 @@ def read_model(
     Returns
     -------
     Model
-        In eval mode, float32, with ``card.sha256`` of the file.
+        In eval mode, float32, no parameter requiring a gradient, with ``card.sha256``
+        of the file.
     """
     path = Path(path)
     assume = dict(assume or {})
@@ -295,6 +296,7 @@ def read_model(
         )
     else:
         model = _read_own(path, header)
-    flow = model.flow.float().eval().to(device)
+    # For use, not for training: without this each sample would hold on to a graph.
+    flow = model.flow.float().eval().requires_grad_(False).to(device)
     card = model.card.with_(sha256=file_sha256(path), parameters=flow.parameter_count)
     return Model(card, flow)

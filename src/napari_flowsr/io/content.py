@@ -66,9 +66,14 @@ def jsonable(value: Any) -> Any:
         return [jsonable(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, bool):
         return value
-    return str(value)
+    # Plain, not a subclass such as an enumeration, whose repr is no literal.
+    return int(value) if isinstance(value, int) else _plain_text(value)
+
+
+def _plain_text(value: Any) -> str:
+    return str.__str__(value) if isinstance(value, str) else str(value)
 
 
 def pack_array(array: NDArray[Any]) -> dict[str, Any]:

@@ -133,6 +133,10 @@ def check_assume(assume: Mapping[str, Any]) -> None:
 # --- reading ------------------------------------------------------------------
 
 
+# Zip archives, and pickles as older versions of torch wrote them.
+_PICKLES = (b"PK\x03\x04", b"\x80")
+
+
 def _load_pickle(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
@@ -185,8 +189,14 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             content: Any = load_file(path)
         except SafetensorError as error:
             raise _unreadable(path, error) from error
-    else:
+    elif head.startswith(_PICKLES) or head[8:] == b"{":
         content = _unwrap(_load_pickle(path))
+    else:
+        raise CheckpointError(
+            f"{path.name} is no model file: it begins neither like a .safetensors nor "
+            "like a .pth file. Give the file of a model, or a name that `napari-flowsr "
+            "models list` shows; it may also be damaged, then copy it again."
+        )
     if not isinstance(content, dict):
         raise CheckpointError(
             f"{path.name} holds a {type(content).__name__}; a dictionary of tensors "

@@ -61,11 +61,7 @@ def read_image(path: str | Path) -> ImageFile:
         raise ImageError(f"There is no file '{path}'. Check the path.")
     kind = suffix(path)
     if path.is_dir() != kind.endswith(".zarr") or not kind:
-        raise ImageError(
-            f"'{path}' is {'a folder' if path.is_dir() else 'no image'} that can be "
-            f"read here; expected a file of {', '.join(READABLE)}. Convert it, for "
-            "example with Fiji, or use the library with an array."
-        )
+        raise _no_image(path)
     try:
         return _read(path, kind)
     except OSError as error:
@@ -73,6 +69,19 @@ def read_image(path: str | Path) -> ImageFile:
             f"'{path}' could not be read: {error.strerror or error}. Check the "
             "file and its permissions."
         ) from error
+
+
+def _no_image(path: Path) -> ImageError:
+    expected = f"expected a file of {', '.join(READABLE)}."
+    if path.is_dir():
+        return ImageError(
+            f"'{path}' is a folder, not an image; {expected} Name the files in it, or "
+            "use `napari-flowsr batch` for all of them."
+        )
+    return ImageError(
+        f"'{path}' is no image that can be read here; {expected} Convert it, for "
+        "example with Fiji, or use the Python functions with an array."
+    )
 
 
 def _read(path: Path, kind: str) -> ImageFile:

@@ -67,6 +67,11 @@ def read_tiff(path: str | Path) -> ImageFile:
         IndexError,
         EOFError,
         zlib.error,
+        # What damaged tags and descriptions lead tifffile and the XML parser to.
+        RuntimeError,
+        TypeError,
+        ZeroDivisionError,
+        ElementTree.ParseError,
     ) as error:
         raise ImageError(
             f"'{path}' could not be read as TIFF: {error}. The file is damaged or "

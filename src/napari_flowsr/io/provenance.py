@@ -34,7 +34,6 @@ _OPTIONS = (
     "noise",
     "consistent",
     "tile",
-    "device",
     "nan",
 )
 _REQUIRED = ("kind", "model", "model_sha256", "source_sha256", "temperature", "seed")
@@ -124,20 +123,54 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
     OptionError
         No record, an incomplete one, or of a kind that has no script.
     """
+    facts = _facts(layer_metadata)
+    try:
+        return _script(facts)
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+        raise OptionError(
+            f"The record of this '{facts['kind']}' is damaged ({error!r}), so there is "
+            "no script for it. Choose another layer, or make the result again."
+        ) from error
+
+
+def _facts(layer_metadata: Any) -> dict[str, Any]:
+    """The record in a layer's metadata, made of plain values."""
+    if not isinstance(layer_metadata, Mapping):
+        raise OptionError(
+            f"The metadata are {type(layer_metadata).__name__}; expected "
+            "layer.metadata of a layer that napari-flowsr made, or the record in it."
+        )
     found = layer_metadata.get(NAMESPACE, layer_metadata)
+    if not isinstance(found, Mapping):
+        raise OptionError(
+            f"The entry '{NAMESPACE}' of the metadata is {type(found).__name__}; "
+            "expected the record that napari-flowsr writes. Choose another layer."
+        )
     missing = [key for key in _REQUIRED if key not in found]
+    if len(missing) == len(_REQUIRED):
+        raise OptionError(
+            f"The metadata have no record under '{NAMESPACE}': this layer was not made "
+            "by napari-flowsr. Choose one that was."
+        )
     if missing:
         raise OptionError(
             f"The metadata lack {', '.join(missing)}; expected layer.metadata of a "
             "layer that napari-flowsr made. Choose such a layer."
         )
-    facts = jsonable(found)
+    facts: dict[str, Any] = jsonable(found)
+    return facts
+
+
+def _script(facts: Mapping[str, Any]) -> str:
+    """The program, with no fact in it but as a literal, a number or a comment."""
     call, crop = _call(facts), _crop(facts)
     options = {name: facts[name] for name in _OPTIONS if name in facts}
     title = f"{facts['kind']} of {facts.get('source_name') or 'an image'}"
+    versions = ", ".join(f"{k} {v}" for k, v in dict(facts.get("versions", {})).items())
     return _TEMPLATE.format(
-        title=title.replace("\\", "/").replace('"', "'"),
-        versions=", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items()),
+        title=_harmless(title),
+        versions=_harmless(versions or "unknown versions"),
+        device=_harmless(str(facts.get("device", "unknown"))),
         source=facts["source_sha256"],
         model=facts["model"],
         model_sha256=facts["model_sha256"],
@@ -152,6 +185,16 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
         stream=_stream(facts),
         call=call,
     )
+
+
+def _harmless(text: str) -> str:
+    """Text that cannot end the docstring or comment it is put into.
+
+    Metadata may come from anybody's file. One line, without backslashes, double quotes
+    and what cannot be seen (line ends, text direction marks, NUL).
+    """
+    seen = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(seen.replace("\\", "/").replace('"', "'").split())
 
 
 def _call(facts: Mapping[str, Any]) -> str:
@@ -171,7 +214,7 @@ def _stream(facts: Mapping[str, Any]) -> str:
         return ""
     names = {"sample": "samples", "quantile-range": "quantiles"}
     wanted = names.get(facts["kind"], facts["kind"])
-    levels = tuple(float(q) for q in facts.get("quantiles", ()))
+    levels = _levels(facts.get("quantiles", ()))
     asked = f"{int(facts['stream'])}, ({wanted!r},), {levels!r}"
     return f"    found = list(post.stream({asked}))[-1].result\n"
 
@@ -180,20 +223,25 @@ def _streamed(facts: Mapping[str, Any]) -> str:
     """Expression that takes the array from the stream's result ``found``."""
     kind = facts["kind"]
     if kind == "sample":
-        return (
-            f"found.samples[{facts['sample']}]"
-            if "sample" in facts
-            else ("found.samples")
-        )
+        one = f"[{int(facts['sample'])}]" if "sample" in facts else ""
+        return f"found.samples{one}"
     if kind in ("mean", "std"):
         return f"found.{kind}"
     if kind == "quantile-range":
-        low, high = (float(q) for q in facts["quantiles"])
+        low, high = _levels(facts["quantiles"])
         return f"found.quantiles[{high!r}] - found.quantiles[{low!r}]"
     raise OptionError(
         f"A result of the kind '{kind}' does not come from a stream; expected sample, "
         "mean, std or quantile-range."
     )
+
+
+def _levels(values: Any) -> tuple[float, ...]:
+    """Levels of quantiles; NaN has no literal."""
+    levels = tuple(float(q) for q in values)
+    if not all(0 <= level <= 1 for level in levels):
+        raise ValueError(f"quantiles are {levels}")
+    return levels
 
 
 def _statistic(facts: Mapping[str, Any]) -> str:
@@ -210,9 +258,10 @@ def _statistic(facts: Mapping[str, Any]) -> str:
     if kind in ("mean", "std"):
         return f"post.{kind}({n})"
     if kind == "quantile":
-        return f"post.quantile({float(facts['quantile'])!r}, {n})"
+        (level,) = _levels([facts["quantile"]])
+        return f"post.quantile({level!r}, {n})"
     if kind == "quantile-range":
-        low, high = (float(q) for q in facts["quantiles"])
+        low, high = _levels(facts["quantiles"])
         return f"post.quantile({high!r}, {n}) - post.quantile({low!r}, {n})"
     raise OptionError(
         f"A result of the kind '{kind}' has no script; expected sample, samples, mean, "
@@ -260,8 +309,9 @@ def _unpack(options: Mapping[str, Any]) -> str:
 _TEMPLATE = '''"""Remakes: {title}.
 
 Written by napari-flowsr. Fine detail is inferred by the model, not measured.
-Made with {versions}; the same versions on a CPU give the same
-bits. Run it as `python this_file.py IMAGE`, or import `remake`.
+Made with {versions};
+the same versions on a CPU give the same bits.
+Run it as `python this_file.py IMAGE`, or import `remake`.
 """
 
 import sys
@@ -273,13 +323,14 @@ from napari_flowsr.errors import ImageError, OptionError
 from napari_flowsr.io.images import read_image
 from napari_flowsr.io.provenance import image_hash, unpack_array
 
-SOURCE_SHA256 = "{source}"
+SOURCE_SHA256 = {source!r}
 MODEL = {model!r}
-MODEL_SHA256 = "{model_sha256}"
+MODEL_SHA256 = {model_sha256!r}
 OPTIONS = {options}
 
 
-def remake(image, model=MODEL):
+# The result was made on: {device}
+def remake(image, model=MODEL, device="auto"):
     """Return the recorded result; `image` must be the recorded source.
 
     `model` may also be the path of the model's file.
@@ -292,14 +343,13 @@ def remake(image, model=MODEL):
             "pixels, of the original data type."
         )
     options = dict(OPTIONS)
-{temperature}    device = options.get("device", "auto")
-{load}    if loaded.card.sha256 != MODEL_SHA256:
+{temperature}{load}    if loaded.card.sha256 != MODEL_SHA256:
         raise OptionError(
             f"The model {{model}} is another one: its SHA-256 is "
             f"{{loaded.card.sha256}}, the result was made with {{MODEL_SHA256}}. "
             "Import the original model."
         )
-    post = flowsr.posterior(image, loaded, **options)
+    post = flowsr.posterior(image, loaded, device=device, **options)
 {stream}    return {call}
 
 

@@ -17,7 +17,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["coverage", "diversity", "fair_crps"]
+__all__ = ["coverage", "coverage_floor", "diversity", "fair_crps"]
+
+# Above this part of the level, the smallest value that can be found tells too little.
+_HIGHEST_FLOOR = 0.7
 
 
 def fair_crps(samples: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
@@ -51,6 +54,19 @@ def diversity(samples: NDArray[np.float32]) -> float:
     return float(np.mean(np.std(samples, axis=0, ddof=1, dtype=np.float64)))
 
 
+def coverage_floor(n: int, level: float) -> float:
+    """Smallest value that `coverage` can give with ``n`` samples: its resolution.
+
+    The ``n`` samples and the truth make ``n + 1`` ranks of ``1 / (n + 1)`` each. Where
+    the tail beyond the interval, ``(1 - level) / 2``, is narrower than a rank, truths
+    outside of all samples still count by the part of the outermost rank that lies
+    inside: ``1 - (n + 1) (1 - level) / 2``. That is 0 from 3 samples for the 50 %
+    interval and from 19 for the 90 % one; 8 samples have 0.55 at 90 %, one has the
+    level itself.
+    """
+    return max(0.0, 1.0 - (n + 1) * (1.0 - level) / 2.0)
+
+
 def coverage(
     samples: NDArray[np.float32], truth: NDArray[np.float32], level: float
 ) -> float:
@@ -60,8 +76,23 @@ def coverage(
     ranks equally often, and a rank that straddles the interval's end counts by the
     part inside. Unbiased under calibration for any ``n``, unlike counting between
     sample quantiles, which eight samples cannot resolve at 90 %.
+
+    It is never below `coverage_floor`: few samples show overconfidence compressed, one
+    does not show it at all. Where the floor is more than 0.7 of the level
+    (fewer than 2 samples at 50 %, 7 at 90 %) the result is NaN.
+
+    Parameters
+    ----------
+    samples : ndarray
+        ``(n, ...)``.
+    truth : ndarray
+        ``(...)``.
+    level : float
+        Probability of the interval, above 0 and below 1.
     """
     n = len(samples)
+    if coverage_floor(n, level) > _HIGHEST_FLOOR * level:
+        return float("nan")
     # Ties (saturated or constant pixels) are shared evenly between the ranks they span.
     below = np.sum(samples < truth, axis=0)
     upto = np.sum(samples <= truth, axis=0)

@@ -3,179 +3,58 @@
 HR is scaled to its 0.1-99.9 percentile range and clipped to ``[0, 1]``; the LR image is
 its MATLAB-style antialiased bicubic reduction in floating point, not rounded. RGB is
 compared per channel, one-channel models see the luminance. A border of ``scale``
-pixels is left out, the peak is 1, and figures are means over images.
+pixels (one LR pixel for LR-PSNR) is left out, the peak is 1, and figures are means over
+images. Every plane of a stack, and every channel, is an image.
+
+``psnr``, ``ssim``, ``lr_psnr``
+    Of ``bicubic`` interpolation, of the ``mode`` (temperature 0), of a ``sample`` (mean
+    of the samples' figures) and of the ``mean`` of the samples; dB but for SSIM.
+``crps``, ``mae_mode``
+    Continuous ranked probability score (fair estimator), and mean absolute error of
+    the mode, which it is compared to.
+``diversity``
+    Mean over pixels of the samples' standard deviation.
+``bpd``
+    Bits per dimension of the 8-bit image.
+``coverage_50``, ``coverage_90``
+    Share of pixels whose truth lies in the central interval. Few samples cannot show
+    low values, see ``coverage_floor`` of the result; NaN where they would tell nothing
+    (`metrics.calibration.coverage`).
+``nonfinite``
+    Share of raw decodes that exploded: first draws of samples, before any redraw, with
+    values that are not finite or larger than any image has. What was redrawn is finite
+    and in the other figures. An image where redrawing did not help counts as 1 and is
+    in no other figure.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from napari_flowsr.data.degrade import downscale, upscale_bicubic
-from napari_flowsr.data.source import Plane, find_files, load_planes
-from napari_flowsr.errors import OptionError
-from napari_flowsr.inference.posterior import Posterior, posterior
-from napari_flowsr.metrics.calibration import coverage, diversity, fair_crps
-from napari_flowsr.metrics.fidelity import crop_border, psnr, ssim
-from napari_flowsr.models.card import Model, Normalisation
+from napari_flowsr.data.source import find_files, read_planes
+from napari_flowsr.errors import ImageError, SizeError, UnstableDecodeError
+from napari_flowsr.inference.options import check_count, check_scale
+from napari_flowsr.io.images import read_image
+from napari_flowsr.metrics.calibration import coverage_floor
+from napari_flowsr.metrics.plane import (
+    COMPARED,
+    SINGLE,
+    VERSIONS,
+    Evaluated,
+    evaluate_plane,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from napari_flowsr.data.source import Plane
+    from napari_flowsr.models.card import Model
+
 __all__ = ["Evaluated", "evaluate", "evaluate_plane"]
-
-Image = NDArray[np.float32]
-_LEVELS = 255.0
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """Images and figures of one HR image; images are ``(C, H, W)`` in ``[0, 1]``."""
-
-    name: str
-    hr: Image
-    lr: Image
-    bicubic: Image
-    mode: Image
-    samples: Image
-    mean: Image
-    figures: dict[str, Any]
-
-
-def _central_crop(image: Image, multiple: int, side: int | None) -> Image:
-    height, width = (
-        (n if side is None else min(n, side)) // multiple * multiple
-        for n in image.shape[1:]
-    )
-    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
-    return np.ascontiguousarray(image[:, top : top + height, left : left + width])
-
-
-def _bits_per_dimension(model: Model, hr: Image, lr: Image, seed: int) -> float:
-    """Bits per dimension of the 8-bit image: uniform noise, density per grey level."""
-    flow = model.flow
-    rng = np.random.default_rng(seed)
-    noisy = hr + (rng.random(hr.shape, np.float32) - 0.5) / np.float32(_LEVELS)
-    with torch.inference_mode():
-        cond = flow.condition(torch.from_numpy(lr)[None].to(flow.device))
-        log_prob = flow.log_prob(torch.from_numpy(noisy)[None].to(flow.device), cond)
-    return float(-log_prob / math.log(2.0) / hr.size + math.log2(_LEVELS))
-
-
-def _posterior(model: Model, lr: Image, temperature: float, seed: int) -> Posterior:
-    # The images are normalised already: "dtype" takes floats as they are.
-    plain = replace(model, card=model.card.with_(normalisation=Normalisation("dtype")))
-    image, axes = (lr[0], "YX") if len(lr) == 1 else (np.moveaxis(lr, 0, -1), "YXS")
-    return posterior(image, plain, temperature=temperature, seed=seed, axes=axes)
-
-
-def _channels_first(images: Image, channels: int) -> Image:
-    """``(n, H, W)`` or ``(n, H, W, C)`` to ``(n, C, H, W)``."""
-    return images[:, None] if channels == 1 else np.moveaxis(images, -1, 1)
-
-
-def evaluate_plane(
-    plane: Plane,
-    model: Model,
-    *,
-    n: int = 8,
-    temperature: float = 1.0,
-    seed: int = 0,
-    side: int | None = None,
-) -> Evaluated:
-    """Evaluate one normalised HR image; see the module's protocol.
-
-    Parameters
-    ----------
-    plane : Plane
-        HR image, ``(C, H, W)`` in ``[0, 1]``.
-    model : Model
-        Of a fixed scale.
-    n : int
-        Samples.
-    temperature : float
-        Standard deviation of the samples' latents.
-    seed : int
-        Of samples and dequantisation.
-    side : int, optional
-        Evaluate the central crop of at most this many HR pixels.
-    """
-    flow, scale = model.flow, model.flow.scales[0]
-    hr = _central_crop(plane.pixels, int(scale) * flow.multiple_of, side)
-    if hr.size == 0:
-        raise OptionError(
-            f"'{plane.name}' is {plane.pixels.shape[1]} x {plane.pixels.shape[2]} "
-            f"pixels; the model needs at least {int(scale) * flow.multiple_of} on each "
-            "side. Leave the image out."
-        )
-    tensor = torch.from_numpy(hr)
-    lr = downscale(tensor, scale, model.card.degradation.name)
-    bicubic = upscale_bicubic(lr, scale).numpy()
-    low = lr.numpy()
-    channels = hr.shape[0]
-    mode = _channels_first(_posterior(model, low, 0.0, seed).sample(1), channels)[0]
-    drawn = _posterior(model, low, temperature, seed).sample(n)
-    samples = _channels_first(drawn, channels)
-    mean = samples.mean(0, dtype=np.float64).astype(np.float32)
-    figures = _figures(hr, low, bicubic, mode, samples, mean, model)
-    figures["bpd"] = _bits_per_dimension(model, hr, low, seed)
-    return Evaluated(plane.name, hr, low, bicubic, mode, samples, mean, figures)
-
-
-def _figures(
-    hr: Image,
-    lr: Image,
-    bicubic: Image,
-    mode: Image,
-    samples: Image,
-    mean: Image,
-    model: Model,
-) -> dict[str, Any]:
-    scale = model.flow.scales[0]
-    border = int(scale)
-
-    def consistency(image: Image) -> float:
-        reduced = downscale(torch.from_numpy(image), scale, model.card.degradation.name)
-        return psnr(reduced.numpy(), lr, 1)
-
-    def over_all(measure: Callable[[Image], float]) -> dict[str, float]:
-        of_samples = [measure(s) for s in samples]
-        return {
-            "bicubic": measure(bicubic),
-            "mode": measure(mode),
-            "sample": float(np.mean(of_samples)),
-            "mean": measure(mean),
-        }
-
-    truth, inner = crop_border(hr, border), crop_border(samples, border)
-    return {
-        "psnr": over_all(lambda image: psnr(image, hr, border)),
-        "ssim": over_all(lambda image: ssim(image, hr, border)),
-        "lr_psnr": over_all(consistency),
-        "crps": fair_crps(inner, truth),
-        "mae_mode": float(np.mean(np.abs(crop_border(mode, border) - truth))),
-        "diversity": diversity(inner),
-        "coverage_50": coverage(inner, truth, 0.5),
-        "coverage_90": coverage(inner, truth, 0.9),
-        "nonfinite": float(np.mean([not np.isfinite(s).all() for s in samples])),
-    }
-
-
-def _mean(figures: list[dict[str, Any]]) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in figures[0].items():
-        if isinstance(value, dict):
-            out[key] = _mean([f[key] for f in figures])
-        else:
-            # Images too small for SSIM's window have NaN there and do not count.
-            out[key] = float(np.nanmean([f[key] for f in figures]))
-    return out
 
 
 def evaluate(
@@ -198,43 +77,125 @@ def evaluate(
         HR images.
     model : Model
         As `load_model` gives it.
-    n, temperature, seed, side
-        As for `evaluate_plane`.
-    scale : float, optional
-        Must be one of the model's.
+    n, temperature, scale, seed, side
+        As for `evaluate_plane`; image ``i`` has seed ``seed + i``.
     progress : callable, optional
-        Called with images done and in all.
+        Called with images done and in all, also while an image is at work (after each
+        tile), so that raising `Cancelled` in it stops at once.
     keep : callable, optional
         Receives each `Evaluated`, for pictures.
 
     Returns
     -------
     dict
-        ``model``, ``n``, ``temperature``, ``scale``, ``images`` (name and figures of
-        each) and ``mean``. Figures: ``psnr``, ``ssim``, ``lr_psnr`` (each a dict with
-        ``bicubic``, ``mode``, ``sample``, ``mean``), ``crps``, ``mae_mode``,
-        ``diversity``, ``bpd``, ``coverage_50``, ``coverage_90``, ``nonfinite``.
+        ``model``, ``sha256``, ``n``, ``temperature``, ``scale``; ``images``: name and
+        figures of each; ``mean``: over images, as this module tells; ``counts``: images
+        behind each mean; ``coverage_floor``: smallest values that
+        ``coverage_50`` and ``coverage_90`` can have; ``unstable``: names of images that
+        could not be decoded, whose row has NaN and the reason under ``unstable``;
+        ``left_out``: name and reason of images that are constant or too small.
+
+    Raises
+    ------
+    OptionError
+        ``n`` or ``side`` below 1, another scale than the model's.
+    TrainingError
+        There are no images.
+    ImageError
+        An image that cannot be read or used, or nothing is left to evaluate.
     """
-    model.flow.check_scale(scale)
-    if n < 1:
-        raise OptionError(f"n is {n}; evaluation needs at least one sample.")
-    planes = load_planes(find_files(paths), model.flow.channels)
-    images = []
+    check_count(n)
+    factor = check_scale(scale, model.flow)
+    planes, left_out = _usable(_read(paths, model.flow.channels))
+    images: list[dict[str, Any]] = []
     for number, plane in enumerate(planes):
-        result = evaluate_plane(
-            plane, model, n=n, temperature=temperature, seed=seed + number, side=side
-        )
-        images.append({"name": plane.name, **result.figures})
-        if keep is not None:
-            keep(result)
-        if progress is not None:
-            progress(number + 1, len(planes))
+
+        def tell(*_: int, done: int = number) -> None:
+            if progress is not None:
+                progress(done, len(planes))
+
+        try:
+            result = evaluate_plane(
+                plane,
+                model,
+                n=n,
+                temperature=temperature,
+                scale=factor,
+                seed=seed + number,
+                side=side,
+                progress=tell,
+            )
+        except UnstableDecodeError as error:
+            images.append({"name": plane.name, **_nothing(), "unstable": str(error)})
+        except SizeError as error:
+            left_out.append({"name": plane.name, "reason": str(error)})
+        else:
+            images.append({"name": plane.name, **result.figures})
+            if keep is not None:
+                keep(result)
+        tell(done=number + 1)
+    if not images:
+        raise ImageError(_none_left(left_out))
     return {
         "model": model.card.name,
         "sha256": model.card.sha256,
         "n": n,
         "temperature": temperature,
-        "scale": model.flow.scales[0],
+        "scale": factor,
         "images": images,
-        "mean": _mean([{k: v for k, v in i.items() if k != "name"} for i in images]),
+        **_over(images),
+        "coverage_floor": {
+            "coverage_50": coverage_floor(n, 0.5),
+            "coverage_90": coverage_floor(n, 0.9),
+        },
+        "unstable": [row["name"] for row in images if "unstable" in row],
+        "left_out": left_out,
     }
+
+
+def _read(paths: str | Path | Iterable[str | Path], channels: int) -> list[Plane]:
+    files = find_files(paths)
+    return [p for f in files for p in read_planes(f, channels, read=read_image)]
+
+
+def _usable(planes: Sequence[Plane]) -> tuple[list[Plane], list[dict[str, str]]]:
+    """Planes with any detail, and names of the others."""
+    flat = [plane.name for plane in planes if plane.pixels.std() == 0]
+    reason = "It is constant within its percentile range; PSNR means nothing there."
+    return (
+        [plane for plane in planes if plane.pixels.std() > 0],
+        [{"name": name, "reason": reason} for name in flat],
+    )
+
+
+def _none_left(left_out: Sequence[dict[str, str]]) -> str:
+    first = left_out[0]
+    return (
+        f"None of the {len(left_out)} images can be evaluated. '{first['name']}': "
+        f"{first['reason']}"
+    )
+
+
+def _nothing() -> dict[str, Any]:
+    """Figures of an image that could not be decoded."""
+    nan = math.nan
+    compared = {key: dict.fromkeys(VERSIONS, nan) for key in COMPARED}
+    return {**compared, **dict.fromkeys(SINGLE, nan), "nonfinite": 1.0}
+
+
+def _over(images: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Means over the images that have a figure, and how many these are."""
+    mean: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    for key in COMPARED:
+        mean[key] = {v: _mean([i[key][v] for i in images])[0] for v in VERSIONS}
+        counts[key] = _mean([i[key]["mode"] for i in images])[1]
+    for key in SINGLE:
+        mean[key], counts[key] = _mean([i[key] for i in images])
+    return {"mean": mean, "counts": counts}
+
+
+def _mean(values: Sequence[float]) -> tuple[float, int]:
+    """Mean of what is a number (SSIM of tiny images is not), and its count."""
+    known = [v for v in values if not math.isnan(v)]
+    return (float(np.mean(known)) if known else math.nan), len(known)

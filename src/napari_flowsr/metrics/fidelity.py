@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from skimage.metrics import structural_similarity
 
+from napari_flowsr.errors import SizeError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -22,10 +24,19 @@ _SSIM_WINDOW = 11
 
 
 def crop_border(image: NDArray[np.float32], border: int) -> NDArray[np.float32]:
-    """Leave out ``border`` pixels on each side of ``(..., H, W)``, if any remain."""
-    if border == 0 or min(image.shape[-2:]) <= 2 * border:
-        return image
-    return image[..., border:-border, border:-border]
+    """Leave out ``border`` pixels on each side of ``(..., H, W)``.
+
+    Raises
+    ------
+    SizeError
+        Nothing would remain.
+    """
+    if min(image.shape[-2:]) <= 2 * border:
+        raise SizeError(
+            f"The image is {image.shape[-2]} x {image.shape[-1]} pixels; a border of "
+            f"{border} on each side leaves nothing to compare. Give a larger image."
+        )
+    return image[..., border:-border, border:-border] if border else image
 
 
 def psnr(a: NDArray[np.float32], b: NDArray[np.float32], border: int = 0) -> float:

@@ -76,6 +76,8 @@ class TrainConfig:
     temperature: float = 1.0
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Free notes for the card, such as the licences of the images."""
+    start_from: str = ""
+    """Name or path of a model whose weights are the starting point (fine-tuning)."""
 
     def with_(self, **changes: Any) -> TrainConfig:
         """Copy with fields changed; ``model`` is merged, unknown names raise."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
 __all__ = ["AveragedWeights"]
 
+_Module = TypeVar("_Module", bound=nn.Module)
+
 
 class AveragedWeights:
-    """Shadow of all floating-point parameters and buffers of a module.
+    """Shadow of all parameters and buffers of a module; what is no float is copied.
 
-    The decay grows from 0 as ``(1 + t) / (10 + t)``, so that the first steps do not
+    The decay grows from 0.1 as ``(1 + t) / (10 + t)``, so that the first steps do not
     linger.
     """
 
@@ -42,11 +47,12 @@ class AveragedWeights:
         """Give the module the averaged weights."""
         module.load_state_dict(self.shadow)
 
-    def swap(self, module: nn.Module) -> None:
-        """Exchange the module's weights and the shadow; call twice to undo."""
-        own = {k: v.detach().clone() for k, v in module.state_dict().items()}
-        self.copy_to(module)
-        self.shadow = own
+    @torch.no_grad()
+    def averaged(self, module: _Module) -> _Module:
+        """Copy of the module with the averaged weights; the module stays as it is."""
+        copy = deepcopy(module)
+        self.copy_to(copy)
+        return copy
 
     def state_dict(self) -> dict[str, object]:
         """For the checkpoint."""

@@ -28,6 +28,7 @@ class Step:
     total: int
     stage: str
     loss: float
+    """Of this step's batch, over all processes."""
     terms: Mapping[str, float]
     learning_rate: float
     seconds_left: float

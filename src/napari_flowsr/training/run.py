@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+import signal
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,33 +16,47 @@ from torch.nn.parallel import DistributedDataParallel
 
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.data.patches import PatchSampler
-from napari_flowsr.errors import TrainingError
-from napari_flowsr.models._registry import build
+from napari_flowsr.errors import ExportError, TrainingError
 from napari_flowsr.training.ema import AveragedWeights
 from napari_flowsr.training.losses import LossSum
+from napari_flowsr.training.state import read_state, write_state
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from napari_flowsr.core.flow import ConditionalFlow
     from napari_flowsr.data.source import Plane
+    from napari_flowsr.models.card import Model
     from napari_flowsr.training.config import Stage, TrainConfig
 
-__all__ = ["TrainingRun", "learning_rate"]
+__all__ = ["SCHEDULES", "TrainingRun", "learning_rate"]
 
 _MAX_SKIPPED = 20
-# What an interrupted run and its continuation must have in common.
-_DETERMINING = (
-    "family",
-    "model",
-    "stages",
-    "seed",
-    "ema",
-    "degradation",
-    "percentiles",
-    "group_by",
-)
+SCHEDULES = ("cosine", "steps")
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C, and other signals that Python handles, wait for the block's end.
+
+    Only the main thread is ever interrupted, and only there can handlers be set.
+    """
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {n: h for n in numbers if callable(h := signal.getsignal(n))}
+    if threading.current_thread() is not threading.main_thread():
+        before = {}
+    came: list[int] = []
+    try:
+        for number in before:
+            signal.signal(number, lambda which, frame: came.append(which))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 class TrainingRun:
@@ -52,21 +70,30 @@ class TrainingRun:
         What determines the run.
     state_file : Path
         Where the checkpoint lies.
+    flow : ConditionalFlow
+        The untrained network.
     """
 
     def __init__(
-        self, planes: Sequence[Plane], config: TrainConfig, state_file: Path
+        self,
+        planes: Sequence[Plane],
+        config: TrainConfig,
+        state_file: Path,
+        flow: ConditionalFlow,
     ) -> None:
         self.planes, self.config, self.state_file = planes, config, state_file
         self.rank = int(os.environ.get("RANK", 0))
         self.world = int(os.environ.get("WORLD_SIZE", 1))
+        self.owns_group = False
         self.device = self._device()
-        torch.manual_seed(config.seed)
-        self.flow: ConditionalFlow = build(config.family, config.model)
+        self.flow = flow
         self.flow.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = AveragedWeights(self.flow, config.ema)
         self.step = 0  # steps taken in all stages
-        self.skipped = 0
+        self.saved = 0  # the step that the checkpoint is of
+        self.skipped = 0  # steps running whose loss was not finite
+        self.consistent = True  # weights, optimiser and step belong together
+        self.origin: dict[str, str] = {}
         self.optimiser: torch.optim.Optimizer
         self.losses: nn.Module
 
@@ -76,6 +103,7 @@ class TrainingRun:
         if not torch.distributed.is_initialized():
             cuda = torch.cuda.is_available() and self.config.device != "cpu"
             torch.distributed.init_process_group("nccl" if cuda else "gloo")
+            self.owns_group = True
         if torch.distributed.get_backend() == "nccl":
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         return torch.device("cpu")
@@ -122,13 +150,11 @@ class TrainingRun:
         if taken == 0 and "nll" in stage.losses:
             self._initialise_actnorms(stage)
         self.freeze(stage, taken)
-        losses: nn.Module = LossSum(self.flow, dict(stage.losses))
-        if self.world > 1:
-            losses = DistributedDataParallel(losses, find_unused_parameters=True)
-        self.losses = losses
         self.optimiser = torch.optim.Adam(
             self.flow.parameters(), lr=stage.learning_rate, betas=stage.betas
         )
+        if taken == 0:
+            self.ema.reset(self.flow)
 
     @torch.no_grad()
     def _initialise_actnorms(self, stage: Stage) -> None:
@@ -155,11 +181,20 @@ class TrainingRun:
         for parameter in self.flow.parameters():
             in_encoder = id(parameter) in encoder
             parameter.requires_grad_(not frozen if in_encoder else not only_encoder)
+        losses: nn.Module = LossSum(self.flow, dict(stage.losses))
+        if self.world > 1:
+            # Gradients are exchanged of those parameters alone that are trained when
+            # it is made; so it is made anew whenever that changes.
+            losses = DistributedDataParallel(losses, find_unused_parameters=True)
+        self.losses = losses
 
     def optimise(
         self, stage: Stage, sampler: PatchSampler, taken: int
     ) -> tuple[float, dict[str, float], float, bool]:
-        """One step: loss, its terms, learning rate, whether it was skipped."""
+        """One step: loss, its terms, learning rate, whether it was skipped.
+
+        After the last step of the stage the network has the averaged weights.
+        """
         rate = learning_rate(stage, taken)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -169,69 +204,109 @@ class TrainingRun:
         loss.backward()
         trained = [p for p in self.flow.parameters() if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(trained, stage.clip_norm)
-        finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(loss))
-        if finite:
-            self.optimiser.step()
-            self.ema.update(self.flow)
-            self.skipped = 0
-        else:
-            self.skipped += 1
-            if self.skipped > _MAX_SKIPPED:
-                raise TrainingError(
-                    f"The loss was not finite in {self.skipped} steps running (step "
-                    f"{self.step}). The last checkpoint is kept; go on with a lower "
-                    "learning rate."
-                )
-        return (
-            float(loss.detach()),
-            {k: float(v) for k, v in terms.items()},
-            rate,
-            not finite,
-        )
+        # One answer for all processes: what one skips, all do.
+        value = self._mean(loss)
+        finite = math.isfinite(float(norm)) and math.isfinite(value)
+        with _uninterrupted():
+            self.consistent = False
+            if finite:
+                self.optimiser.step()
+                self.ema.update(self.flow)
+            if taken + 1 == stage.steps:
+                self.ema.copy_to(self.flow)
+            self.step += 1
+            self.skipped = 0 if finite else self.skipped + 1
+            self.consistent = True
+        if self.skipped > _MAX_SKIPPED:
+            raise TrainingError(
+                f"The loss was not finite in {self.skipped} steps running (step "
+                f"{self.step}). {self.kept} The same settings would fail again: train "
+                "anew, to another output, with a lower learning_rate or clip_norm."
+            )
+        return value, {k: float(v) for k, v in terms.items()}, rate, not finite
 
-    def save_state(self) -> None:
-        """Write the checkpoint, atomically."""
-        if self.rank:
-            return
-        self.state_file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.state_file.with_suffix(".tmp")
-        state = {
+    def _mean(self, value: Tensor) -> float:
+        """Mean of a number over the processes."""
+        value = value.detach().clone()
+        if self.world > 1:
+            torch.distributed.all_reduce(value)
+            value /= self.world
+        return float(value)
+
+    @property
+    def kept(self) -> str:
+        """One sentence on what lies on the disk."""
+        if self.saved == 0:
+            return "No checkpoint was kept."
+        return f"The state after step {self.saved} is kept in {self.state_file}."
+
+    def save(self) -> bool:
+        """Write the checkpoint unless it is up to date; tell whether it was written.
+
+        A state that is half a step ahead, or that led to losses which are not finite,
+        never replaces a good one.
+        """
+        if not self.consistent or self.skipped or self.step == self.saved:
+            return False
+        if self.rank == 0:
+            try:
+                write_state(self.state_file, self._state())
+            except ExportError as error:
+                raise TrainingError(
+                    f"{error} {self.kept} The same command goes on from what is kept."
+                ) from error
+        self.saved = self.step
+        return True
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "config": self.config.to_dict(),
             "step": self.step,
+            "images": self._fingerprint(),
+            "origin": self.origin,
             "flow": self.flow.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "ema": self.ema.state_dict(),
         }
-        torch.save(state, temporary)
-        temporary.replace(self.state_file)
 
-    def load_state(self) -> dict[str, Any] | None:
-        """Take up weights and step of an earlier run; return the optimiser's state."""
-        if not self.state_file.exists():
-            return None
-        state = torch.load(self.state_file, map_location=self.device, weights_only=True)
-        own = self.config.to_dict()
-        if any(state["config"][key] != own[key] for key in _DETERMINING):
-            raise TrainingError(
-                f"'{self.state_file}' belongs to a run with another configuration. "
-                "Give another output, use the same configuration, or delete that file."
-            )
-        self.flow.load_state_dict(state["flow"])
-        self.ema.load_state_dict(state["ema"])
-        self.step = int(state["step"])
-        optimiser: dict[str, Any] = state["optimiser"]
-        return optimiser
+    def _fingerprint(self) -> str:
+        """Which images these are, by names, groups and sizes."""
+        text = [f"{p.name}\0{p.group}\0{p.pixels.shape}" for p in self.planes]
+        return hashlib.sha256("\n".join(text).encode()).hexdigest()
+
+    def load(self, origin: Model | None) -> dict[str, Any] | None:
+        """Take up an earlier run, or the weights of a model to start from.
+
+        Returns the optimiser's state of the earlier run.
+        """
+        state = read_state(self.state_file, self.config.to_dict(), self._fingerprint())
+        if state is not None:
+            self.flow.load_state_dict(state["flow"])
+            self.ema.load_state_dict(state["ema"])
+            self.step = self.saved = int(state["step"])
+            self.origin = dict(state.get("origin", {}))
+            optimiser: dict[str, Any] = state["optimiser"]
+            return optimiser
+        if origin is not None:
+            self.flow.load_state_dict(origin.flow.state_dict())
+            self.origin = {"name": origin.card.name, "sha256": origin.card.sha256}
+        return None
+
+    def close(self) -> None:
+        """Leave the group of processes, if this run entered it."""
+        if self.owns_group:
+            torch.distributed.destroy_process_group()
 
 
 def learning_rate(stage: Stage, taken: int) -> float:
     """Learning rate of step number ``taken`` of a stage."""
-    if taken < stage.warmup:
-        return stage.learning_rate * (taken + 1) / stage.warmup
+    # The warm-up multiplies the schedule: a stage shorter than it still comes down.
+    rate = stage.learning_rate * min(1.0, (taken + 1) / max(stage.warmup, 1))
     progress = taken / stage.steps
     if stage.schedule == "cosine":
-        return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        return rate * 0.5 * (1 + math.cos(math.pi * progress))
     if stage.schedule == "steps":
-        return stage.learning_rate * 0.5 ** sum(progress >= m for m in stage.milestones)
+        return rate * 0.5 ** sum(progress >= m for m in stage.milestones)
     raise TrainingError(
-        f"Schedule '{stage.schedule}' is unknown; use 'cosine' or 'steps'."
+        f"Schedule '{stage.schedule}' is unknown; use {' or '.join(SCHEDULES)}."
     )

@@ -1,8 +1,12 @@
 """The trainer: a generator of typed events; stopping is to stop iterating.
 
-Every batch is a function of seed and step, and all state is in the checkpoint, so that
-a run that was interrupted goes on exactly where it was. Under ``torchrun`` each process
-takes its part of the same global batch.
+Every batch is a function of seed and step, and all state is in the checkpoint. It is
+written every `TrainConfig.checkpoint_every` steps, at the end of a stage, and when the
+training is stopped (generator closed, Ctrl-C, memory exhausted), so that the same call
+goes on where it was: bit for bit on the same CPU with the same number of threads; on a
+GPU but for the order in which it adds numbers. A killed process loses the steps since
+the last checkpoint. Under ``torchrun`` each process takes its part of the same global
+batch.
 """
 
 from __future__ import annotations
@@ -14,11 +18,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_flowsr.data.patches import PatchSampler
-from napari_flowsr.data.source import find_files, groups_from_manifest, load_planes
-from napari_flowsr.errors import TrainingError
+from napari_flowsr.data.source import groups_from_manifest, load_planes
+from napari_flowsr.errors import ExportError, TrainingError
+from napari_flowsr.inference.memory import is_out_of_memory
 from napari_flowsr.io.checkpoint import save_model
+from napari_flowsr.io.images import read_image
 from napari_flowsr.models.card import Degradation, ModelCard, Normalisation
+from napari_flowsr.training.checks import check
 from napari_flowsr.training.events import (
     Checkpoint,
     Finished,
@@ -28,13 +34,14 @@ from napari_flowsr.training.events import (
     Validation,
 )
 from napari_flowsr.training.run import TrainingRun
-from napari_flowsr.training.validate import validate
+from napari_flowsr.training.validate import smallest_side, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from napari_flowsr.data.source import Plane
-    from napari_flowsr.training.config import TrainConfig
+    from napari_flowsr.training.checks import Job
+    from napari_flowsr.training.config import Stage, TrainConfig
 
 __all__ = ["train"]
 
@@ -51,7 +58,8 @@ def _stage_at(config: TrainConfig, step: int) -> tuple[int, int]:
 def _card(run: TrainingRun, seconds: float, images: int) -> ModelCard:
     config, flow = run.config, run.flow
     recipe = config.to_dict()
-    recipe["manifest"] = Path(config.manifest).name  # a card names no folders
+    for field in ("manifest", "start_from"):
+        recipe[field] = Path(recipe[field]).name  # a card names no folders
     return ModelCard(
         name=config.name or run.state_file.parent.stem,
         family=config.family,
@@ -69,7 +77,8 @@ def _card(run: TrainingRun, seconds: float, images: int) -> ModelCard:
             "steps": run.step,
             "seconds_of_last_run": round(seconds),
             "torch": str(torch.__version__),
-        },
+        }
+        | ({"start_from": run.origin} if run.origin else {}),
         degradation=Degradation(config.degradation),
         normalisation=Normalisation("percentile", *config.percentiles),
     )
@@ -81,8 +90,12 @@ def train(
     output: str | Path,
     *,
     validation: str | Path | Iterable[str | Path] | None = None,
-) -> Iterator[TrainEvent]:
+) -> Generator[TrainEvent, None, None]:
     """Train a model, or go on with an interrupted run, yielding events.
+
+    Options, paths and the device are checked at once; images are read, and training
+    goes on, while the events are iterated. To stop, stop iterating (``close()``, or
+    Ctrl-C): the state is saved, and the same call goes on from it.
 
     Parameters
     ----------
@@ -96,95 +109,164 @@ def train(
     validation : path, optional
         Images for the figures during training.
 
-    Yields
-    ------
-    TrainEvent
+    Returns
+    -------
+    generator of TrainEvent
         `Started`, `Step`, `Validation`, `Checkpoint`, and last `Finished`.
 
     Raises
     ------
+    OptionError, ExportError, DeviceError, ModelNotFoundError
+        At once, on an unusable output, device, network or model to start from.
     TrainingError
-        On unusable data or configuration, or when the loss stays non-finite.
+        At once, on an unusable configuration or missing images. While iterating, on
+        unusable images, a checkpoint of another run or one that cannot be written,
+        when the memory is exhausted, or when the loss stays non-finite.
     """
-    output = Path(output)
-    state_file = output.with_suffix(".training") / "state.pt"
-    scale = int(config.model.get("scale", 0))
-    if scale < 2:
-        raise TrainingError(f"The model's scale is {scale}; training needs at least 2.")
-    channels = int(config.model.get("channels", 3 if config.family != "compact" else 1))
-    sampler_side = max(
-        PatchSampler((), scale, s.patch, s.batch).min_side for s in config.stages
-    )
+    return _events(check(source, config, output, validation))
+
+
+def _planes(
+    job: Job, files: Sequence[Path], min_side: int, groups: dict[str, str] | None = None
+) -> list[Plane]:
+    low, high = job.config.percentiles
+    try:
+        return load_planes(
+            files,
+            job.flow.channels,
+            read=read_image,
+            low=low,
+            high=high,
+            groups=groups,
+            min_side=min_side,
+        )
+    except MemoryError as error:
+        raise TrainingError(
+            f"The {len(files)} images do not fit into memory. Give fewer or smaller "
+            "images, or close other programs."
+        ) from error
+
+
+def _events(job: Job) -> Generator[TrainEvent, None, None]:
+    config, held_out = job.config, []
     groups = (
         groups_from_manifest(config.manifest, config.group_by)
         if config.manifest
         else None
     )
-    low, high = config.percentiles
-    planes = load_planes(
-        find_files(source),
-        channels,
-        low=low,
-        high=high,
-        groups=groups,
-        min_side=sampler_side,
+    planes = _planes(job, job.files, job.min_side, groups)
+    if job.validation:
+        held_out = _planes(job, job.validation, smallest_side(job.flow))
+    run = TrainingRun(planes, config, job.state_file, job.flow)
+    try:
+        yield from _loop(run, held_out, job)
+    except (GeneratorExit, KeyboardInterrupt):
+        run.save()
+        raise
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise _out_of_memory(run) from error
+    finally:
+        run.close()
+
+
+def _out_of_memory(run: TrainingRun) -> TrainingError:
+    try:
+        run.save()
+        kept = run.kept
+    except (TrainingError, RuntimeError, MemoryError):
+        kept = f"The state could not be saved. {run.kept}"
+    stage = run.config.stages[
+        min(_stage_at(run.config, run.step)[0], len(run.config.stages) - 1)
+    ]
+    return TrainingError(
+        f"Out of memory on {run.device} in stage '{stage.name}', with a batch of "
+        f"{stage.batch} patches of {stage.patch} x {stage.patch} LR pixels. {kept} If "
+        "other programs took the memory, close them, and the same command goes on. "
+        "Otherwise train anew with a smaller batch or patch, to another output."
     )
-    held_out = (
-        load_planes(find_files(validation), channels, low=low, high=high)
-        if validation
-        else []
-    )
-    run = TrainingRun(planes, config, state_file)
-    yield from _loop(run, held_out, output)
 
 
 def _loop(
-    run: TrainingRun, held_out: Sequence[Plane], output: Path
-) -> Iterator[TrainEvent]:
+    run: TrainingRun, held_out: Sequence[Plane], job: Job
+) -> Generator[TrainEvent, None, None]:
     config, began = run.config, time.monotonic()
-    optimiser_state = run.load_state()
-    first = run.step
+    optimiser_state = run.load(job.origin)
     yield Started(
-        first, config.steps, len(run.planes), run.flow.parameter_count, str(run.device)
+        run.step,
+        config.steps,
+        len(run.planes),
+        run.flow.parameter_count,
+        str(run.device),
     )
     index, taken = _stage_at(config, run.step)
-    while index < len(config.stages):
-        stage = config.stages[index]
+    clock = _Clock(config.steps)
+    for stage in config.stages[index:]:
         run.set_up(stage, taken)
         if taken and optimiser_state is not None:
             run.optimiser.load_state_dict(optimiser_state)
-        elif taken == 0:
-            run.ema.reset(run.flow)
-        sampler = run.sampler(stage)
-        while taken < stage.steps:
-            if taken == math.ceil(stage.encoder_frozen_until * stage.steps):
-                run.freeze(stage, taken)
-            loss, terms, rate, skipped = run.optimise(stage, sampler, taken)
-            run.step += 1
-            taken += 1
-            pace = (time.monotonic() - began) / (run.step - first)
-            left = pace * (config.steps - run.step)
-            yield Step(
-                run.step, config.steps, stage.name, loss, terms, rate, left, skipped
-            )
-            at_end = taken == stage.steps
-            if held_out and (at_end or run.step % config.validate_every == 0):
-                run.ema.swap(run.flow)
-                likelihood = "nll" in stage.losses
-                figures = validate(
-                    run.flow, held_out, config.degradation, likelihood=likelihood
-                )
-                run.ema.swap(run.flow)
-                yield Validation(run.step, stage.name, figures)
-            if at_end:
-                run.ema.copy_to(run.flow)
-            if at_end or run.step % config.checkpoint_every == 0:
-                run.save_state()
-                yield Checkpoint(run.step, run.state_file)
-        index, taken = index + 1, 0
-    run.ema.copy_to(run.flow)
-    run.flow.eval()
+        yield from _stage(run, held_out, stage, taken, clock)
+        taken = 0
     seconds = time.monotonic() - began
-    if run.rank == 0:
+    _write_model(run, job.output, seconds)
+    yield Finished(run.step, job.output, seconds)
+
+
+def _stage(
+    run: TrainingRun,
+    held_out: Sequence[Plane],
+    stage: Stage,
+    taken: int,
+    clock: _Clock,
+) -> Generator[TrainEvent, None, None]:
+    """The steps of a stage; the run can be saved wherever this yields."""
+    config, sampler = run.config, run.sampler(stage)
+    while taken < stage.steps:
+        if 0 < taken == math.ceil(stage.encoder_frozen_until * stage.steps):
+            run.freeze(stage, taken)
+        loss, terms, rate, skipped = run.optimise(stage, sampler, taken)
+        taken += 1
+        left = clock.left(run.step)
+        yield Step(run.step, config.steps, stage.name, loss, terms, rate, left, skipped)
+        at_end = taken == stage.steps
+        if held_out and (at_end or run.step % config.validate_every == 0):
+            figures = validate(
+                run.ema.averaged(run.flow),
+                held_out,
+                config.degradation,
+                likelihood="nll" in stage.losses,
+            )
+            yield Validation(run.step, stage.name, figures)
+        due = at_end or run.step % config.checkpoint_every == 0
+        if due and run.save():
+            yield Checkpoint(run.step, run.state_file)
+
+
+class _Clock:
+    """Seconds left, by the pace since the first step, which alone warms up."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.began = total, time.monotonic()
+        self.first: int | None = None
+
+    def left(self, step: int) -> float:
+        now = time.monotonic()
+        pace = (now - self.began) / max(1, step - (self.first or step))
+        if self.first is None:
+            self.first, self.began = step, now
+        return pace * (self.total - step)
+
+
+def _write_model(run: TrainingRun, output: Path, seconds: float) -> None:
+    run.flow.eval()
+    if run.rank:
+        return
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
         save_model(output, run.flow, _card(run, seconds, len(run.planes)))
-    yield Finished(run.step, output, seconds)
+    except (ExportError, OSError) as error:
+        raise TrainingError(
+            f"The training is complete, but its model was not written: {error} "
+            f"{run.kept} The same command then writes the model."
+        ) from error

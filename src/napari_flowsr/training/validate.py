@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from napari_flowsr.core.flow import ConditionalFlow
     from napari_flowsr.data.source import Plane
 
-__all__ = ["validate"]
+__all__ = ["smallest_side", "validate"]
 
 _SIDE = 128
+
+
+def smallest_side(flow: ConditionalFlow) -> int:
+    """Smallest usable side of an image in pixels: its border is left out."""
+    return 4 * int(flow.scales[0]) * flow.multiple_of
 
 
 def _psnr(a: Tensor, b: Tensor, border: int) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
@@ -115,7 +116,7 @@ class LayerList(QListWidget):
         viewer = self._viewer()
         if viewer is None:
             return []
-        return [layer for layer in viewer.layers if layer._type_string == "image"]
+        return [layer for layer in viewer.layers if isinstance(layer, Image)]
 
     def _remember(self, item: QListWidgetItem) -> None:
         layer = self._listed[self.row(item)]()

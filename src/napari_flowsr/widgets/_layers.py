@@ -31,6 +31,7 @@ PREVIEW = "napari-flowsr-preview"
 
 _IDENTITY = "napari-flowsr-layer"  # whose output this layer is, in this viewer
 _QUANTILES = (0.05, 0.95)
+_BRIGHTEST = 0.995  # of the values of a spread lie below the end of its colours
 _TITLES = {
     "sample": "samples",
     "mean": "mean",
@@ -99,14 +100,20 @@ def _title(source: Source, model: str, kind: str, number: int | None) -> str:
     return f"{source.name} · {what} · {model}"
 
 
+def _top(data: npt.NDArray[Any]) -> float:
+    """Upper limit of a spread: a few extreme pixels would leave the rest black."""
+    if not data.size:
+        return 1.0
+    return float(np.quantile(data, _BRIGHTEST)) or float(np.max(data)) or 1.0
+
+
 def _look(source: Source, kind: str, colormap: str, data: Any) -> dict[str, Any]:
     """Colours: those of the input for images, fixed limits from 0 for spreads."""
     layer = source.layer
     if kind in ("std", "quantile-range"):
-        top = float(np.max(data)) if data.size else 0.0
         return {
             "colormap": colormap,
-            "contrast_limits": (0.0, top or 1.0),
+            "contrast_limits": (0.0, _top(data)),
             "rgb": False,
         }
     if layer.rgb:

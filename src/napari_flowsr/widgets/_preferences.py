@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = ["Preferences", "read_preferences"]
 
+_MODELS_OWN = "the model's"
+
 
 @dataclass(frozen=True)
 class Preferences:
@@ -16,6 +18,8 @@ class Preferences:
     tile: int = 0
     """Side in pixels of the input; 0 for automatic."""
     samples: int = 4
+    temperature_from: str = _MODELS_OWN
+    """Whether the model's card or ``temperature`` says it."""
     temperature: float = 1.0
     uncertainty_colormap: str = "magma"
 
@@ -23,6 +27,11 @@ class Preferences:
     def tile_option(self) -> int | str:
         """``tile`` as `napari_flowsr.posterior` takes it."""
         return self.tile or "auto"
+
+    @property
+    def temperature_option(self) -> float | None:
+        """Temperature as `napari_flowsr.posterior` takes it: ``None`` is the card's."""
+        return None if self.temperature_from == _MODELS_OWN else self.temperature
 
 
 def read_preferences() -> Preferences:
@@ -43,6 +52,7 @@ def read_preferences() -> Preferences:
         device=str(found.inference.device),
         tile=int(found.inference.tile),
         samples=int(found.inference.samples),
+        temperature_from=str(found.inference.temperature_from),
         temperature=float(found.inference.temperature),
         uncertainty_colormap=str(found.display.uncertainty_colormap),
     )

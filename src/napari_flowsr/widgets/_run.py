@@ -2,8 +2,9 @@
 
 Traps of napari's workers that this file is about (each has a test): a generator worker
 swallows every RuntimeError, of which torch's out-of-memory error is one, and then never
-finishes; ``quit`` only sets a flag; progress bars must be made in the main thread; grad
-and inference mode belong to a thread.
+finishes; ``quit`` only sets a flag; progress bars must be made in the main thread, and
+let Qt work while they move, so that later events arrive within the handling of an
+earlier one; grad and inference mode belong to a thread.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from napari.qt.threading import create_worker
@@ -127,6 +130,8 @@ class Job:
         self._on_progress = _weak(on_progress)
         self._on_end = _weak(on_end)
         self._began = time.monotonic()
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._is_handling = False
         self.is_running = True
         self._bar = _Bar(total=0, desc=description, cancel_callback=self.cancel)
         self._pump = pump = _pump(make, self._cancelled)
@@ -153,7 +158,35 @@ class Job:
         """Whether it was told to stop, and maybe has not yet."""
         return self._cancelled.is_set()
 
+    # --- in the main thread -------------------------------------------------------
+
     def _receive(self, event: Any) -> None:
+        self._handle(partial(self._pass_on, event))
+
+    def _abort(self) -> None:
+        self.cancel()
+        self._receive(Stopped())
+
+    def _finish(self) -> None:
+        self._handle(self._end)
+
+    def _handle(self, step: Callable[[], None]) -> None:
+        """Do one thing after the other, also where Qt calls from within a handler."""
+        self._inbox.append(step)
+        if not self._is_handling:
+            self._is_handling = True
+            self._drain()
+
+    def _drain(self) -> None:
+        try:
+            while self._inbox:
+                self._inbox.popleft()()
+        finally:
+            if self._inbox:  # a handler raised; what follows, the end above all, counts
+                self._drain()
+            self._is_handling = False
+
+    def _pass_on(self, event: Any) -> None:
         if isinstance(event, Progress):
             self._advance(event)
         else:
@@ -162,16 +195,12 @@ class Job:
     def _advance(self, event: Progress) -> None:
         elapsed = time.monotonic() - self._began
         left = elapsed * (event.total - event.done) / event.done if event.done else None
+        self._on_progress(event.done, event.total, left, event.message)
         self._bar.total = event.total
         self._bar.update(event.done - self._bar.n)
         self._bar.refresh()
-        self._on_progress(event.done, event.total, left, event.message)
 
-    def _abort(self) -> None:
-        self.cancel()
-        self._on_event(Stopped())
-
-    def _finish(self) -> None:
+    def _end(self) -> None:
         self.is_running = False
         # An aborted worker leaves its generator suspended, with all that it holds.
         self._pump.close()

@@ -114,7 +114,7 @@ class Session:
         check_image_layer(self.image)
 
     def _check_model(self) -> None:
-        from napari_flowsr.io.library import find_model
+        from napari_flowsr.io.collection import find_model
 
         if isinstance(self.model, str | Path):
             find_model(self.model)
@@ -138,7 +138,7 @@ class Session:
             )
 
     def _check_seed(self) -> None:
-        _whole("The seed", self.seed, None)
+        _whole("The seed", self.seed, 0)
 
     def _check_scale(self) -> None:
         if self.scale is None:

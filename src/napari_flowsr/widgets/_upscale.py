@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from napari_flowsr.inference.agreement import disagreement, worst_agreement
 from napari_flowsr.inference.events import Finished, SampleReady
+from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models.card import Model
 from napari_flowsr.widgets._layers import Output, Source, make_output, make_outputs
 from napari_flowsr.widgets._session import Session
@@ -31,6 +34,27 @@ class Ready:
     outputs: list[Output]
     report: dict[str, Any]
     seconds: float
+
+    @property
+    def doubt(self) -> str:
+        """Warning where the samples agree badly with the input; else empty."""
+        return disagreement(self.report)
+
+    @property
+    def agreement(self) -> str:
+        """How well the samples agree with the input; empty if it cannot be said."""
+        worst = worst_agreement(self.report)
+        if worst is not None and math.isfinite(worst):
+            return f"Samples agree with the input to {worst:.0f} dB or better."
+        if worst is not None:
+            return "Samples agree with the input exactly."
+        if not any(_is_sample(output) for output in self.outputs):
+            return "Agreement with the input is measured when samples are an output."
+        return ""
+
+
+def _is_sample(output: Output) -> bool:
+    return bool(output.options["metadata"][NAMESPACE]["kind"] == "sample")
 
 
 @dataclass(frozen=True)
@@ -83,7 +107,7 @@ class Request:
     def events(self) -> Iterator[Any]:
         """Compute, in the worker thread; yields progress, `Preview` and `Ready`."""
         from napari_flowsr.inference.posterior import posterior
-        from napari_flowsr.io.library import load_model
+        from napari_flowsr.io.collection import load_model
 
         model = self.model
         if not isinstance(model, Model):
@@ -109,6 +133,8 @@ class Request:
                     )  # fmt: skip
                     yield Preview(output)
             elif isinstance(event, Finished):
+                doubt = disagreement(event.result.report)
+                facts |= {"warnings": [doubt]} if doubt else {}
                 records = {
                     "sample": self._record(post, "sample", facts, n=self.n),
                     "mean": self._record(post, "mean", facts, n=self.n),

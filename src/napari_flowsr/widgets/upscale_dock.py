@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.widgets._geometry import resolve_roi
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["UpscaleDock"]
 
+_DOUBT = (
+    "Fine detail is <b>inferred, not measured</b>. Where the samples disagree (bright "
+    "in the uncertainty layer), believe none of them."
+)
+
 
 def _defaults() -> dict[str, Any]:
     """Fields of a session that the preferences determine."""
@@ -37,7 +42,7 @@ def _defaults() -> dict[str, Any]:
         "device": wanted.device,
         "tile": wanted.tile_option,
         "samples": wanted.samples,
-        "temperature": wanted.temperature,
+        "temperature": wanted.temperature_option,
     }
 
 
@@ -110,6 +115,10 @@ class UpscaleDock(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(scroll, 1)
+        # Below what scrolls: it is to be seen at all times.
+        doubt = QLabel(_DOUBT)
+        doubt.setWordWrap(True)
+        layout.addWidget(doubt)
         layout.addWidget(self.compare)
         layout.addWidget(self.bar)
         self.setMinimumWidth(300)
@@ -230,15 +239,15 @@ class UpscaleDock(QWidget):
     @contextlib.contextmanager
     def _selection_kept(self, viewer: Any) -> Iterator[None]:
         """Leave the user's selected layers and chosen image as they are."""
-        chosen, follow = set(viewer.layers.selection), self.form.image.follow
-        self.form.image.follow = False
+        chosen, follow = set(viewer.layers.selection), self.form.input.image.follow
+        self.form.input.image.follow = False
         try:
             yield
             kept = chosen.intersection(viewer.layers)
             if kept:
                 viewer.layers.selection = kept
         finally:
-            self.form.image.follow = follow
+            self.form.input.image.follow = follow
 
     def _show(self, event: Ready) -> None:
         viewer, source = self.viewer, self._source
@@ -253,12 +262,12 @@ class UpscaleDock(QWidget):
 
     def _tell(self, event: Ready, count: int) -> None:
         report = event.report
-        known = [p for p in report.get("lr_psnr", ()) if p is not None]
         device = str(report.get("device")).upper()
         text = f"{count} layers in {human_seconds(event.seconds)} on the {device}."
-        if known:
-            text += f" Samples agree with the input to {min(known):.0f} dB or better."
-        self.bar.say(text)
+        doubt = event.doubt
+        if doubt:
+            show_warning(doubt)
+        self.bar.say(f"{text} {doubt or event.agreement}".strip(), warning=bool(doubt))
         if report.get("redrawn_blocks"):
             show_warning(
                 f"{report['redrawn_blocks']} blocks were unstable and drawn again at a "

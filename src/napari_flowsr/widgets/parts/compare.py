@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+import numpy as np
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_flowsr.io.provenance import NAMESPACE
@@ -19,6 +20,12 @@ def _grid(viewer: Any) -> Any:
     return getattr(canvas, "grid", None) or viewer.grid
 
 
+def _camera(viewer: Any) -> Any:
+    """Camera; it moved to ``viewer.scene`` in napari 0.9."""
+    scene = getattr(viewer, "scene", None)
+    return getattr(scene, "camera", None) or viewer.camera
+
+
 class Compare(QWidget):
     """Two toggle buttons for the chosen image and what was made of it."""
 
@@ -28,6 +35,7 @@ class Compare(QWidget):
         self._source: weakref.ref[Any] | None = None
         self._hidden: list[weakref.ref[Any]] = []
         self._shown: weakref.ref[Any] | None = None
+        self._view: tuple[tuple[float, ...], float] | None = None
         self.before = QPushButton("Show input")
         self.before.setCheckable(True)
         self.before.setToolTip(
@@ -74,8 +82,32 @@ class Compare(QWidget):
 
     def _toggle_beside(self, on: bool) -> None:
         viewer = self._viewer()
-        if viewer is not None:
-            grid = _grid(viewer)
-            grid.stride = 1
-            grid.enabled = on
-            viewer.reset_view()
+        if viewer is None:
+            return
+        if on:
+            camera = _camera(viewer)
+            self._view = (tuple(camera.center), float(camera.zoom))
+        grid = _grid(viewer)
+        grid.stride = 1
+        grid.enabled = on
+        viewer.reset_view()
+        if on:
+            self._look_at_results(viewer)
+        elif self._view is not None:
+            camera = _camera(viewer)
+            camera.center, camera.zoom = self._view
+
+    def _look_at_results(self, viewer: Any) -> None:
+        """Zoom from the whole, which is in view, to what was upscaled of it."""
+        made = [x for x in viewer.layers if NAMESPACE in x.metadata and x.visible]
+        # Where the last two axes are not the picture, the whole is the better start.
+        shown = list(viewer.dims.displayed)
+        if shown != [viewer.dims.ndim - 2, viewer.dims.ndim - 1] or not made:
+            return
+        whole = np.asarray(viewer.layers.extent.world)[:, shown]
+        corners = [np.asarray(x.extent.world)[:, -2:] for x in made]
+        low = np.min([c[0] for c in corners], axis=0)
+        high = np.max([c[1] for c in corners], axis=0)
+        camera = _camera(viewer)
+        camera.zoom *= float(np.min((whole[1] - whole[0]) / (high - low)))
+        camera.center = (low + high) / 2

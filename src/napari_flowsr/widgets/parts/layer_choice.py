@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
@@ -67,7 +68,7 @@ class LayerChoice(QComboBox):
         images = [
             x
             for x in viewer.layers
-            if x._type_string == "image" and PREVIEW not in x.metadata
+            if isinstance(x, Image) and PREVIEW not in x.metadata
         ]
         self.blockSignals(True)
         self.clear()

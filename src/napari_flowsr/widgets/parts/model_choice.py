@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -29,6 +30,19 @@ def describe(card: ModelCard) -> str:
     return "<br>".join(lines)
 
 
+def _card_in(model: str | Path) -> ModelCard | None:
+    """Card in the header of a file of ours; other files have none."""
+    from napari_flowsr.errors import FlowSRError
+    from napari_flowsr.io.checkpoint import read_header
+    from napari_flowsr.io.collection import find_model
+
+    try:
+        header = read_header(find_model(model))
+    except (FlowSRError, OSError):
+        return None  # the session names the problem
+    return None if header is None else header.card
+
+
 class ModelChoice(QWidget):
     """Choice of a model by name."""
 
@@ -52,7 +66,7 @@ class ModelChoice(QWidget):
 
     def refresh(self) -> None:
         """Read the list of models anew."""
-        from napari_flowsr.io.library import list_models
+        from napari_flowsr.io.collection import list_models
 
         kept = self.value
         self._cards = {card.name: card for card in list_models()}
@@ -72,21 +86,21 @@ class ModelChoice(QWidget):
 
     @property
     def chosen_card(self) -> ModelCard | None:
-        """Card of the choice."""
+        """Card of the choice; ``None`` if only reading the whole file can tell it."""
         value = self.value
-        return (
-            self._cards.get(value)
-            if isinstance(value, str)
-            else getattr(value, "card", None)
-        )
+        if isinstance(value, str | Path):
+            return self._cards.get(str(value))
+        return getattr(value, "card", None)
 
     def choose(self, model: Any) -> None:
         """Choose by name, or take up a path or a loaded model that is not listed."""
         for index in range(self.box.count()):
             data = self.box.itemData(index)
-            if data is model or (isinstance(model, str) and data == model):
+            if data is model or (isinstance(model, str | Path) and data == model):
                 self.box.setCurrentIndex(index)
                 return
+        if isinstance(model, str | Path) and (card := _card_in(model)) is not None:
+            self._cards[str(model)] = card
         label = model.card.name if hasattr(model, "card") else str(model)
         self.box.addItem(label, model)
         self.box.setCurrentIndex(self.box.count() - 1)

@@ -14,6 +14,10 @@ from qtpy.QtWidgets import (
 
 __all__ = ["RunBar", "human_seconds"]
 
+_BAD = "color: #d9534f;"
+# Dark on amber can be read in napari's dark theme and in its light one.
+_WARNING = "background: #e3b617; color: black; padding: 3px; border-radius: 2px;"
+
 
 def human_seconds(seconds: float) -> str:
     """``"0.4 s"``, ``"12 s"``, ``"3 min 05 s"``, ``"2 h 10 min"``."""
@@ -93,7 +97,7 @@ class RunBar(QWidget):
         self.cancel.setEnabled(False)
         self.run.setEnabled(not self._reason)
 
-    def say(self, text: str, *, bad: bool = False) -> None:
-        """Set the status line."""
-        self.status.setStyleSheet("color: #d9534f;" if bad else "")
+    def say(self, text: str, *, bad: bool = False, warning: bool = False) -> None:
+        """Set the status line: plain, as an error, or as a warning."""
+        self.status.setStyleSheet(_BAD if bad else _WARNING if warning else "")
         self.status.setText(text)

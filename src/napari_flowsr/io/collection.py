@@ -19,7 +19,7 @@ from napari_flowsr.errors import (
     ModelNotFoundError,
     OptionError,
 )
-from napari_flowsr.io.atomic import atomic_path
+from napari_flowsr.io.atomic import atomic_path, make_folder
 from napari_flowsr.io.checkpoint import (
     file_sha256,
     read_header,
@@ -29,12 +29,13 @@ from napari_flowsr.io.checkpoint import (
 from napari_flowsr.models.card import Model, ModelCard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["builtin_folder", "export_model", "find_model", "import_model"]
 __all__ += ["list_models", "load_model", "remove_model", "user_folder"]
 
 _LOG = logging.getLogger(__name__)
+_SUFFIXES = {".safetensors", ".pth", ".pt"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -105,17 +106,32 @@ def find_model(name_or_path: str | Path) -> Path:
     path = Path(text).expanduser()
     if path.is_file():
         return path
-    if path.suffix in {".safetensors", ".pth", ".pt"} or path.name != text:
+    if path.is_dir():
         raise ModelNotFoundError(
-            f"There is no model file {text}. Check the path, or give the name of a "
-            f"model: {', '.join(known) or 'none is installed'}."
+            f"{text!r} is a folder, not a model. Give a .safetensors or .pth file, or "
+            f"the name of a model: {', '.join(known) or 'none is installed'}."
         )
-    close = difflib.get_close_matches(text.lower(), known, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    hint = _hint(path.stem if path.suffix in _SUFFIXES else path.name, known)
+    if path.suffix in _SUFFIXES or path.name != text:
+        raise ModelNotFoundError(
+            f"There is no model file {text}.{hint} Check the path, or give the name of "
+            f"a model: {', '.join(known) or 'none is installed'}."
+        )
     raise ModelNotFoundError(
         f"There is no model {text!r}.{hint} Known are "
         f"{', '.join(known) or 'none'}; a path of a model file works too."
     )
+
+
+def _hint(text: str, known: Iterable[str]) -> str:
+    """Question with the names that are meant, as far as one can tell."""
+    plain = {name.lower(): name for name in known}
+    text = text.lower()
+    close = difflib.get_close_matches(text, plain, n=3, cutoff=0.5)
+    # What was left out, such as "2x" for "micro-2x", weighs too much for difflib.
+    close += [name for name in plain if len(text) > 1 and text in name]
+    names = [repr(plain[name]) for name in dict.fromkeys(close)]
+    return f" Did you mean {' or '.join(names)}?" if names else ""
 
 
 def load_model(
@@ -195,7 +211,7 @@ def import_model(
             "name, or ask for it to be overwritten."
         )
     model = read_model(path, assume=assume)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     save_model(target, model.flow, model.card.with_(name=name))
     return _card(name, target)
 
@@ -213,8 +229,9 @@ def export_model(name: str, target: str | Path) -> Path:
         model = read_model(source)
         save_model(target, model.flow, model.card)
         return target
+    data = source.read_bytes()
     with atomic_path(target) as temporary:
-        temporary.write_bytes(source.read_bytes())
+        temporary.write_bytes(data)
     return target
 
 

@@ -1,0 +1,225 @@
+"""Figures of one HR image; what they mean is told in `metrics.evaluate`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_flowsr.data.degrade import downscale, upscale_bicubic
+from napari_flowsr.errors import OptionError, OutOfMemoryError, SizeError
+from napari_flowsr.inference.events import Finished, Result
+from napari_flowsr.inference.memory import is_out_of_memory
+from napari_flowsr.inference.options import ProgressCallback, check_count, check_scale
+from napari_flowsr.inference.posterior import posterior
+from napari_flowsr.metrics.calibration import coverage, diversity, fair_crps
+from napari_flowsr.metrics.fidelity import crop_border, psnr, ssim
+from napari_flowsr.models.card import Model, Normalisation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_flowsr.data.source import Plane
+
+__all__ = ["COMPARED", "SINGLE", "VERSIONS", "Evaluated", "evaluate_plane"]
+
+COMPARED = ("psnr", "ssim", "lr_psnr")
+"""Figures that are given for each of `VERSIONS`."""
+VERSIONS = ("bicubic", "mode", "sample", "mean")
+SINGLE = (
+    "crps",
+    "mae_mode",
+    "diversity",
+    "coverage_50",
+    "coverage_90",
+    "nonfinite",
+    "bpd",
+)
+"""Figures that are one number."""
+
+Image = NDArray[np.float32]
+_LEVELS = 255.0
+# LR pixels: a border of one on each side is left out of LR-PSNR.
+_SMALLEST_LR = 3
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Images and figures of one HR image; images are ``(C, H, W)`` in ``[0, 1]``."""
+
+    name: str
+    hr: Image
+    lr: Image
+    bicubic: Image
+    mode: Image
+    samples: Image
+    mean: Image
+    figures: dict[str, Any]
+
+
+def _central_crop(plane: Plane, model: Model, scale: float, side: int | None) -> Image:
+    """The largest part that is whole LR pixels, and as many as the flow takes."""
+    if side is not None and side < 1:
+        raise OptionError(f"side is {side}; it is a number of HR pixels, at least 1.")
+    exact = Fraction(scale).limit_denominator(10_000)
+    multiple = int(math.lcm(model.flow.multiple_of, exact.denominator) * exact)
+    height, width = (
+        (n if side is None else min(n, side)) // multiple * multiple
+        for n in plane.pixels.shape[1:]
+    )
+    if min(height, width) < _SMALLEST_LR * scale:
+        least = math.ceil(_SMALLEST_LR * scale / multiple) * multiple
+        raise SizeError(
+            f"'{plane.name}' has {plane.pixels.shape[1]} x {plane.pixels.shape[2]} "
+            f"pixels{'' if side is None else f', of which {side} on a side are used'}; "
+            f"at {scale:g}x at least {least} on each side are needed, for a border is "
+            "left out. Give larger images."
+        )
+    top = (plane.pixels.shape[1] - height) // 2
+    left = (plane.pixels.shape[2] - width) // 2
+    crop = plane.pixels[:, top : top + height, left : left + width]
+    return np.ascontiguousarray(crop)
+
+
+def _bits_per_dimension(model: Model, hr: Image, lr: Image, seed: int) -> float:
+    """Bits per dimension of the 8-bit image: uniform noise, density per grey level."""
+    flow = model.flow
+    rng = np.random.default_rng(seed)
+    noisy = hr + (rng.random(hr.shape, np.float32) - 0.5) / np.float32(_LEVELS)
+    try:
+        with torch.inference_mode():
+            cond = flow.condition(torch.from_numpy(lr)[None].to(flow.device))
+            inside = torch.from_numpy(noisy)[None].to(flow.device)
+            log_prob = float(flow.log_prob(inside, cond))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"Memory does not suffice for the density of {hr.shape[1]} x "
+            f"{hr.shape[2]} pixels, which cannot be tiled. Evaluate a central crop "
+            "(side=256, or --crop 256)."
+        ) from error
+    return -log_prob / math.log(2.0) / hr.size + math.log2(_LEVELS)
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """How samples of an LR image are drawn."""
+
+    model: Model
+    lr: Image
+    scale: float
+    seed: int
+    progress: ProgressCallback | None
+
+    def draw(self, temperature: float, n: int) -> tuple[Image, Result]:
+        """Samples ``(n, C, H, W)``, and the result with its report."""
+        # The images are normalised already: "dtype" takes floats as they are.
+        card = self.model.card.with_(normalisation=Normalisation("dtype"))
+        grey = len(self.lr) == 1
+        bound = posterior(
+            self.lr[0] if grey else np.moveaxis(self.lr, 0, -1),
+            replace(self.model, card=card),
+            temperature=temperature,
+            seed=self.seed,
+            scale=self.scale,
+            axes="YX" if grey else "YXS",
+            device=self.model.flow.device,
+            progress=self.progress,
+        )
+        for event in bound.stream(n, ("samples",), preview=False):
+            if isinstance(event, Finished) and event.result.samples is not None:
+                samples = event.result.samples
+                last = samples[:, None] if grey else np.moveaxis(samples, -1, 1)
+                return last, event.result
+        raise RuntimeError("The run ended without samples.")
+
+
+def evaluate_plane(
+    plane: Plane,
+    model: Model,
+    *,
+    n: int = 8,
+    temperature: float = 1.0,
+    scale: float | None = None,
+    seed: int = 0,
+    side: int | None = None,
+    progress: ProgressCallback | None = None,
+) -> Evaluated:
+    """Evaluate one normalised HR image by the protocol of `metrics.evaluate`.
+
+    Parameters
+    ----------
+    plane : Plane
+        HR image, ``(C, H, W)`` in ``[0, 1]``.
+    model : Model
+        With as many channels as the plane.
+    n : int
+        Samples.
+    temperature : float
+        Standard deviation of the samples' latents.
+    scale : float, optional
+        One of the model's; its first if not given.
+    seed : int
+        Of samples and dequantisation.
+    side : int, optional
+        Evaluate the central crop of at most this many HR pixels.
+    progress : callable, optional
+        Called with tiles done and in all of a run of samples; may raise `Cancelled`.
+
+    Raises
+    ------
+    SizeError
+        Nothing of the image would be left without its border.
+    UnstableDecodeError
+        Redrawing did not make a sample finite.
+    """
+    n, factor = check_count(n), check_scale(scale, model.flow)
+    hr = _central_crop(plane, model, factor, side)
+    lr = downscale(torch.from_numpy(hr), factor, model.card.degradation.name)
+    bicubic = upscale_bicubic(lr, factor).numpy()
+    drawing = _Drawing(model, lr.numpy(), factor, seed, progress)
+    mode = drawing.draw(0.0, 1)[0][0]
+    samples, result = drawing.draw(temperature, n)
+    mean = samples.mean(0, dtype=np.float64).astype(np.float32)
+    found = Evaluated(plane.name, hr, lr.numpy(), bicubic, mode, samples, mean, {})
+    figures = _figures(found, factor, model.card.degradation.name)
+    figures["nonfinite"] = len(result.report["redrawn_samples"]) / n
+    figures["bpd"] = _bits_per_dimension(model, hr, found.lr, seed)
+    return replace(found, figures=figures)
+
+
+def _figures(found: Evaluated, scale: float, degradation: str) -> dict[str, Any]:
+    """All but what needs the model."""
+    border = math.ceil(scale)
+
+    def consistency(image: Image) -> float:
+        reduced = downscale(torch.from_numpy(image), scale, degradation)
+        return psnr(reduced.numpy(), found.lr, 1)
+
+    def over_all(measure: Callable[[Image], float]) -> dict[str, float]:
+        of_samples = [measure(np.ascontiguousarray(s)) for s in found.samples]
+        return {
+            "bicubic": measure(found.bicubic),
+            "mode": measure(np.ascontiguousarray(found.mode)),
+            "sample": float(np.mean(of_samples)),
+            "mean": measure(found.mean),
+        }
+
+    truth, inner = crop_border(found.hr, border), crop_border(found.samples, border)
+    mode = crop_border(found.mode, border)
+    return {
+        "psnr": over_all(lambda image: psnr(image, found.hr, border)),
+        "ssim": over_all(lambda image: ssim(image, found.hr, border)),
+        "lr_psnr": over_all(consistency),
+        "crps": fair_crps(inner, truth),
+        "mae_mode": float(np.mean(np.abs(mode - truth), dtype=np.float64)),
+        "diversity": diversity(inner),
+        "coverage_50": coverage(inner, truth, 0.5),
+        "coverage_90": coverage(inner, truth, 0.9),
+    }

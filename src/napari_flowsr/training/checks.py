@@ -1,0 +1,235 @@
+"""What can be wrong with a training is found before it begins."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_flowsr.core.device import resolve_device
+from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.data.degrade import DEGRADATIONS
+from napari_flowsr.data.patches import PatchSampler
+from napari_flowsr.data.source import find_files
+from napari_flowsr.errors import OptionError, TrainingError
+from napari_flowsr.io.atomic import check_writable
+from napari_flowsr.io.collection import load_model
+from napari_flowsr.models._registry import build, config_dict
+from napari_flowsr.models.card import Model
+from napari_flowsr.training.config import TrainConfig, validated
+from napari_flowsr.training.losses import LOSSES
+from napari_flowsr.training.run import SCHEDULES
+from napari_flowsr.training.state import state_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari_flowsr.training.config import Stage
+
+__all__ = ["Job", "check"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training whose options, files and paths were found usable."""
+
+    config: TrainConfig
+    flow: ConditionalFlow
+    """The untrained network."""
+    files: list[Path]
+    validation: list[Path]
+    output: Path
+    state_file: Path
+    origin: Model | None
+    """The model that a new run starts from."""
+    min_side: int
+    """Smallest usable side of an image, pixels."""
+
+
+def check(
+    source: str | Path | Iterable[str | Path],
+    config: TrainConfig,
+    output: str | Path,
+    validation: str | Path | Iterable[str | Path] | None,
+) -> Job:
+    """Check everything that does not need the images themselves.
+
+    Raises
+    ------
+    FlowSRError
+        `OptionError`, `TrainingError`, `ExportError`, `DeviceError` or
+        `ModelNotFoundError`, saying what was given, what was expected, what to do.
+    """
+    config = validated(config)
+    _check_run(config)
+    for stage in config.stages:
+        _check_numbers(stage)
+    flow = _network(config)
+    for stage in config.stages:
+        _check_losses(stage, flow)
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        resolve_device(config.device)
+    output = _checked_output(output)
+    state_file = state_path(output)
+    files = find_files(source)
+    scale = int(flow.scales[0])
+    sides = (
+        PatchSampler(
+            (), scale, stage.patch, stage.batch, degradation=config.degradation
+        ).min_side
+        for stage in config.stages
+    )
+    return Job(
+        config,
+        flow,
+        files,
+        find_files(validation) if validation else [],
+        output,
+        state_file,
+        None if state_file.exists() else _origin(config, flow),
+        max(sides),
+    )
+
+
+def _require(condition: bool, what: str, value: object, expected: str) -> None:
+    if not condition:
+        raise TrainingError(f"{what} is {value!r}; it must be {expected}.")
+
+
+def _check_run(config: TrainConfig) -> None:
+    _require(bool(config.stages), "stages", config.stages, "one stage or more")
+    _require(config.seed >= 0, "seed", config.seed, "0 or more")
+    _require(0 <= config.ema < 1, "ema", config.ema, "at least 0 and below 1")
+    low, high = config.percentiles
+    _require(
+        0 <= low < high <= 100,
+        "percentiles",
+        config.percentiles,
+        "two rising numbers from 0 to 100",
+    )
+    _require(
+        config.degradation in DEGRADATIONS,
+        "degradation",
+        config.degradation,
+        f"one of {', '.join(DEGRADATIONS)}",
+    )
+    for name in ("validate_every", "checkpoint_every"):
+        _require(getattr(config, name) >= 1, name, getattr(config, name), "1 or more")
+    if config.manifest and not Path(config.manifest).is_file():
+        raise TrainingError(
+            f"manifest is '{config.manifest}', where there is no file. Give the path "
+            "of a CSV file, or leave it out."
+        )
+
+
+def _check_numbers(stage: Stage) -> None:
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    rate = stage.learning_rate
+    rules = (
+        ("learning_rate", 0 < rate < math.inf, "positive"),
+        ("schedule", stage.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+        ("warmup", stage.warmup >= 0, "0 or more steps"),
+        (
+            "encoder_frozen_until",
+            0 <= stage.encoder_frozen_until <= 1,
+            "a fraction from 0 to 1",
+        ),
+        ("betas", all(0 <= b < 1 for b in stage.betas), "two numbers in [0, 1)"),
+        ("clip_norm", stage.clip_norm > 0, "positive"),
+        ("dequantisation_levels", stage.dequantisation_levels > 0, "positive"),
+        ("hr_noise", 0 <= stage.hr_noise < math.inf, "0 or more"),
+        (
+            "batch",
+            stage.batch % world == 0,
+            f"a multiple of the {world} processes, so that each has an equal part",
+        ),
+    )
+    for name, fine, expected in rules:
+        what = f"{name} of stage '{stage.name}'"
+        _require(fine, what, getattr(stage, name), expected)
+
+
+def _network(config: TrainConfig) -> ConditionalFlow:
+    """The untrained network; its start values depend on the seed alone."""
+    scale = config.model.get("scale")
+    if not isinstance(scale, int | float) or scale != int(scale) or scale < 2:
+        raise TrainingError(
+            f"The model's scale is {scale!r}; training needs a whole number of at "
+            "least 2, such as model={'scale': 2}."
+        )
+    # The caller's random numbers are left as they were.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)
+        flow = build(config.family, config.model)
+    for stage in config.stages:
+        if stage.patch % flow.multiple_of:
+            raise TrainingError(
+                f"patch of stage '{stage.name}' is {stage.patch}; this network needs a "
+                f"multiple of {flow.multiple_of}."
+            )
+    return flow
+
+
+def _check_losses(stage: Stage, flow: ConditionalFlow) -> None:
+    unknown = sorted(set(stage.losses) - set(LOSSES))
+    if unknown:
+        raise TrainingError(
+            f"Unknown loss {', '.join(unknown)} in stage '{stage.name}'; known are "
+            f"{', '.join(LOSSES)}."
+        )
+    for name, weight in stage.losses.items():
+        what = f"Weight of the loss {name} in stage '{stage.name}'"
+        _require(0 <= weight < math.inf, what, weight, "0 or more")
+    predicting = [name for name in stage.losses if name.startswith("predict")]
+    if predicting and type(flow).predict is ConditionalFlow.predict:
+        raise TrainingError(
+            f"Stage '{stage.name}' has the loss {', '.join(predicting)}, which trains "
+            f"an encoder's prediction; the {flow.family} family has none. Use 'nll' or "
+            "'mode_l1'."
+        )
+    if len(predicting) == len(stage.losses) and stage.encoder_frozen_until > 0:
+        raise TrainingError(
+            f"Stage '{stage.name}' has only losses of the encoder "
+            f"({', '.join(predicting)}) but freezes it (encoder_frozen_until is "
+            f"{stage.encoder_frozen_until:g}), so nothing would learn. Set "
+            "encoder_frozen_until to 0, or add 'nll'."
+        )
+
+
+def _checked_output(output: str | Path) -> Path:
+    """The output path, if it can be written; makes no file and no folder."""
+    path = Path(output).expanduser()
+    if path.suffix != ".safetensors":
+        raise OptionError(f"output is '{output}'; it must end in .safetensors.")
+    for target in (path, state_path(path)):
+        check_writable(target)
+    return path
+
+
+def _origin(config: TrainConfig, flow: ConditionalFlow) -> Model | None:
+    """The model to start from, if one was asked for and is the same network."""
+    if not config.start_from:
+        return None
+    model = load_model(config.start_from, device="cpu")
+    if model.card.family != config.family:
+        raise TrainingError(
+            f"start_from is '{config.start_from}' of the {model.card.family} family; "
+            f"this recipe trains {config.family}. Choose a model of that family."
+        )
+    theirs, ours = config_dict(model.flow.config), config_dict(flow.config)
+    other = [
+        f"{key} ({theirs.get(key)} there, {ours.get(key)} here)"
+        for key in sorted({*theirs, *ours})
+        if theirs.get(key) != ours.get(key)
+    ]
+    if other:
+        raise TrainingError(
+            f"start_from is '{config.start_from}', whose network differs from the one "
+            f"to be trained: {', '.join(other)}. Set these fields of `model` to its "
+            "values, or choose another model."
+        )
+    return model

@@ -1,0 +1,104 @@
+"""Fields of the Upscale dock: what is added to the viewer, and its pixel size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QLineEdit, QVBoxLayout
+
+from napari_flowsr.widgets._geometry import in_pixels
+from napari_flowsr.widgets._session import OUTPUT_KINDS
+from napari_flowsr.widgets.parts.fields import Bindings
+
+__all__ = ["OutputFields"]
+
+_KINDS = {
+    "samples": ("samples", "Plausible high-resolution images"),
+    "mean": ("mean", "Mean of the samples: closest to the truth on average"),
+    "std": ("uncertainty", "Standard deviation between the samples"),
+    "range": ("5–95 % range", "Width of the range that holds 90 % of the samples"),
+}
+
+
+class OutputFields:
+    """Kinds of outputs, and the pixel size that is written into them.
+
+    Parameters
+    ----------
+    rows : QFormLayout
+        Where to put them.
+    bindings : Bindings
+        Of the session.
+    """
+
+    def __init__(self, rows: QFormLayout, bindings: Bindings) -> None:
+        self.session, self._bindings = bindings.session, bindings
+        self._add_kinds(rows)
+        self._add_pixel_size(rows)
+        self.session.events.image.connect(self._image_changed)
+        self._image_changed()
+
+    def _add_kinds(self, rows: QFormLayout) -> None:
+        self.kinds: dict[str, QCheckBox] = {}
+        column = QVBoxLayout()
+        for kind in OUTPUT_KINDS:
+            label, tip = _KINDS[kind]
+            box = QCheckBox(label)
+            box.setToolTip(tip)
+            box.toggled.connect(self._kinds_toggled)
+            self.kinds[kind] = box
+            column.addWidget(box)
+        self.stack = QCheckBox("as one stack with a slider")
+        self.stack.setToolTip("Otherwise each sample is a layer of its own")
+        self._bindings.check_box("stack", self.stack)
+        indented = QHBoxLayout()
+        indented.addSpacing(18)
+        indented.addWidget(self.stack)
+        column.insertLayout(1, indented)
+        self.session.events.outputs.connect(self._show_kinds)
+        self._show_kinds()
+        rows.addRow("Outputs", column)
+
+    def _add_pixel_size(self, rows: QFormLayout) -> None:
+        self.pixel_size = QLineEdit()
+        self.pixel_size.setPlaceholderText("unknown")
+        self._bindings.bind(
+            "pixel_size_um",
+            self.pixel_size,
+            self.pixel_size.editingFinished,
+            self._read_pixel_size,
+            lambda v: self.pixel_size.setText("" if v is None else f"{v:g}"),
+        )
+        rows.addRow("Pixel size, µm", self.pixel_size)
+
+    # --- reacting -----------------------------------------------------------------
+
+    def _kinds_toggled(self) -> None:
+        self.session.outputs = tuple(k for k, b in self.kinds.items() if b.isChecked())
+        self.stack.setEnabled(self.kinds["samples"].isChecked())
+
+    def _show_kinds(self, *_: Any) -> None:
+        for kind, box in self.kinds.items():
+            box.blockSignals(True)
+            box.setChecked(kind in self.session.outputs)
+            box.blockSignals(False)
+        self.stack.setEnabled("samples" in self.session.outputs)
+
+    def _read_pixel_size(self) -> float | None:
+        text = self.pixel_size.text().strip().replace(",", ".")
+        try:
+            return float(text) if text else None
+        except ValueError:
+            return float("nan")  # named as a problem, not dropped
+
+    def _image_changed(self, *_: Any) -> None:
+        layer = self.session.image
+        if layer is not None and self.session.problems_of("image"):
+            layer = None
+        pixels = layer is not None and in_pixels(layer)
+        self.pixel_size.setEnabled(pixels)
+        tip = "Edge of an input pixel; written into the outputs"
+        if layer is not None and not pixels:
+            tip = f"The image has a unit already: {layer.units[-1]}"
+            self.session.pixel_size_um = None
+        self._bindings.set_tip("pixel_size_um", tip)
