@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.data.degrade import downscale, margin
 from napari_flowsr.errors import TrainingError
 
 __all__ = ["LOSSES", "LossSum"]
@@ -69,12 +70,32 @@ def mode_log_mse(
     return _log_mse(_mode(flow, lr), hr)
 
 
+def sample_lr_log_mse(
+    flow: ConditionalFlow, lr: Tensor, hr: Tensor, noisy: Tensor
+) -> Tensor:
+    """Mean over images of ln(MSE) between the LR image and that of a sample.
+
+    What likelihood teaches too, but slowly: samples agree with their input. The latents
+    are those of the next image in the batch, standard normal as far as the flow has
+    learned it, so that no random numbers are needed. For LR images that arose by the
+    antialiased bicubic reduction.
+    """
+    cond = flow.condition(lr)
+    with torch.no_grad():
+        latents = flow.encode(noisy, cond).latents.map(lambda z: z.roll(1, 0))
+    back = downscale(flow.decode(latents, cond), flow.scales[0])
+    # The border of a patch was reduced with what lies outside of it.
+    m = margin(flow.scales[0])
+    return _log_mse(back[..., m:-m, m:-m], lr[..., m:-m, m:-m])
+
+
 LOSSES: dict[str, Loss] = {
     "nll": nll,
     "predict_l1": predict_l1,
     "predict_log_mse": predict_log_mse,
     "mode_l1": mode_l1,
     "mode_log_mse": mode_log_mse,
+    "sample_lr_log_mse": sample_lr_log_mse,
 }
 
 
