@@ -43,6 +43,7 @@ OUT = "m.safetensors"
         ({"clip_norm": 0.0}, "clip_norm"),
         ({"dequantisation_levels": 0.0}, "dequantisation_levels"),
         ({"hr_noise": -0.1}, "hr_noise"),
+        ({"unusual": 1.1}, "unusual.*fraction"),
         ({"encoder_frozen_until": 1.5}, "encoder_frozen_until"),
         (
             {"losses": {"predict_l1": 1.0}, "encoder_frozen_until": 0.5},
