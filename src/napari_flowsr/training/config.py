@@ -129,6 +129,6 @@ def load_config(path: str | Path) -> TrainConfig:
     """Read a TOML file with the fields of `TrainConfig`."""
     try:
         data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise TrainingError(f"'{path}' is no readable TOML file: {error}.") from None
     return validated(data)
