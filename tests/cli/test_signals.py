@@ -13,12 +13,7 @@ from napari_flowsr.cli._signals import ending_signals, signals_end_at_once
 
 # A command that is in the middle of a write; it needs no torch, and so starts at once.
 PROGRAM = """
-import signal, sys, time
-
-# Whoever runs the tests may ignore signals, as nohup does.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-if hasattr(signal, "SIGHUP"):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+import sys, time
 
 from napari_flowsr.cli.app import app, run
 from napari_flowsr.io.atomic import atomic_path

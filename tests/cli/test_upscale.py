@@ -203,8 +203,6 @@ def test_a_real_interruption_ends_with_130(picture, tmp_path):
          *TINY, "-n", "50", "--tile", "64"],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        # A job in the background inherits that Ctrl-C is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         while process.poll() is None:
