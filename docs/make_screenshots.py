@@ -30,10 +30,10 @@ def pump(seconds: float = 0.5) -> None:
 
 
 def shot(viewer: Any, name: str) -> None:
-    """Write the whole window, in 128 colours: noise compresses badly."""
+    """Write the whole window, in few colours: noise compresses badly."""
     pump()
     window = viewer.screenshot(canvas_only=False, flash=False)
-    few = Image.fromarray(window).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    few = Image.fromarray(window).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     few.save(IMAGES / name, optimize=True)
 
 
