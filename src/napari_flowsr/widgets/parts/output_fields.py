@@ -61,7 +61,6 @@ class OutputFields:
 
     def _add_pixel_size(self, rows: QFormLayout) -> None:
         self.pixel_size = QLineEdit()
-        self.pixel_size.setPlaceholderText("unknown")
         self._bindings.bind(
             "pixel_size_um",
             self.pixel_size,
@@ -101,4 +100,6 @@ class OutputFields:
         if layer is not None and not pixels:
             tip = f"The image has a unit already: {layer.units[-1]}"
             self.session.pixel_size_um = None
+        known = layer is not None and not pixels
+        self.pixel_size.setPlaceholderText("the layer's own" if known else "unknown")
         self._bindings.set_tip("pixel_size_um", tip)
