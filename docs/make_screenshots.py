@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
+from PIL import Image
 from qtpy.QtWidgets import QApplication
 
 IMAGES = Path(__file__).parent / "images"
@@ -31,9 +32,11 @@ def pump(seconds: float = 0.5) -> None:
 
 
 def shot(viewer: Any, name: str) -> None:
-    """Write the whole window."""
+    """Write the whole window, in few colours: noise compresses badly."""
     pump()
-    viewer.screenshot(IMAGES / name, canvas_only=False, flash=False)
+    window = viewer.screenshot(canvas_only=False, flash=False)
+    few = Image.fromarray(window).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(IMAGES / name, optimize=True)
 
 
 def run(widget: Any) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,12 @@ if sys.platform.startswith("linux") and not (
     os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
 ):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+# A run in the background, or under nohup, inherits that signals are ignored, and so
+# would the commands that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Repeatable, and patient with a busy machine. Loaded here because a test's settings are
 # fixed when its module is imported.

@@ -14,6 +14,7 @@ from napari_flowsr.cli._signals import ending_signals, signals_end_at_once
 # A command that is in the middle of a write; it needs no torch, and so starts at once.
 PROGRAM = """
 import sys, time
+
 from napari_flowsr.cli.app import app, run
 from napari_flowsr.io.atomic import atomic_path
 
@@ -45,6 +46,7 @@ def test_an_end_from_outside_leaves_no_file(tmp_path, name, status):
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
+        process.communicate()
     assert process.returncode == status, err
     assert "Stopped" in err
     assert "Traceback" not in err

@@ -23,7 +23,7 @@ from napari_flowsr.io.checkpoint import file_sha256, read_model, save_model
 from napari_flowsr.models._registry import build
 from napari_flowsr.models.card import ModelCard
 from napari_flowsr.models.compact import Compact
-from napari_flowsr.training.config import Stage
+from napari_flowsr.training.config import Stage, load_config
 from napari_flowsr.training.events import Step
 from napari_flowsr.training.run import TrainingRun, learning_rate
 from napari_flowsr.training.trainer import train
@@ -43,6 +43,7 @@ OUT = "m.safetensors"
         ({"clip_norm": 0.0}, "clip_norm"),
         ({"dequantisation_levels": 0.0}, "dequantisation_levels"),
         ({"hr_noise": -0.1}, "hr_noise"),
+        ({"unusual": 1.1}, "unusual.*fraction"),
         ({"encoder_frozen_until": 1.5}, "encoder_frozen_until"),
         (
             {"losses": {"predict_l1": 1.0}, "encoder_frozen_until": 0.5},
@@ -205,3 +206,10 @@ def test_fine_tuning_needs_the_same_network(images, recipe, origin, tmp_path):
         train(images, other, tmp_path / OUT)
     with pytest.raises(ModelNotFoundError, match="no model"):
         train(images, recipe(start_from="microscopy"), tmp_path / OUT)
+
+
+def test_a_recipe_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "image.toml"
+    path.write_bytes(b"II*\x00\xff\xfe\x80")
+    with pytest.raises(TrainingError, match="no readable TOML"):
+        load_config(path)

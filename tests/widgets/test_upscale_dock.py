@@ -631,6 +631,7 @@ def test_a_pixel_size_only_for_images_in_pixels(qtbot, dock, viewer, image):
     assert dock.form.output.pixel_size.text() == ""
     assert not dock.form.output.pixel_size.isEnabled()
     assert "has a unit already" in dock.form.output.pixel_size.toolTip()
+    assert dock.form.output.pixel_size.placeholderText() == "the layer's own"
     dock.session.pixel_size_um = 0.2
     assert "has the unit micrometer" in dock.bar.run.toolTip()
     # Chosen in the list, not by a script

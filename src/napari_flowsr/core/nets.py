@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_flowsr.core.transforms.actnorm import ActNorm
 
-__all__ = ["ConvNorm", "DenseNet", "PredictorNet", "ZeroConv", "interleaved"]
+__all__ = [
+    "ConvNorm",
+    "DenseNet",
+    "PredictorNet",
+    "ZeroConv",
+    "interleaved",
+    "soft_bound",
+]
 
 
 def interleaved(h: Tensor) -> tuple[Tensor, Tensor]:
     """Even and odd channels of ``h``: (shift or mean, log-scale) in SRFlow, HCFlow."""
     return h[:, 0::2], h[:, 1::2]
+
+
+def soft_bound(x: Tensor, bound: float) -> Tensor:
+    r"""Return :math:`b \tanh(x / b)`: near zero nearly ``x``, never beyond ``b``."""
+    return bound * torch.tanh(x / bound)
 
 
 class ConvNorm(nn.Module):
@@ -70,11 +84,23 @@ class PredictorNet(nn.Sequential):
 
     The supplement of SRFlow calls all three convolutions 3 x 3; the published weights
     have a 1 x 1 in the middle.
+
+    Parameters
+    ----------
+    c_in, c_out : int
+        Channels of ``x`` and ``u`` together, and of the output.
+    hidden : int
+        Width.
+    bound : float
+        If finite, ``x`` is first brought softly below this magnitude. What the net
+        returns is then bounded too, whatever the flow does to ``x``.
     """
 
     reach = 2
 
-    def __init__(self, c_in: int, c_out: int, hidden: int = 64) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, hidden: int = 64, bound: float = math.inf
+    ) -> None:
         super().__init__(
             ConvNorm(c_in, hidden, 3),
             nn.ReLU(inplace=True),
@@ -82,8 +108,11 @@ class PredictorNet(nn.Sequential):
             nn.ReLU(inplace=True),
             ZeroConv(hidden, c_out),
         )
+        self.bound = bound
 
     def forward(self, x: Tensor, u: Tensor | None = None) -> Tensor:
+        if math.isfinite(self.bound):
+            x = soft_bound(x, self.bound)
         first, *rest = self
         h = first(x, u)
         for layer in rest:

@@ -44,6 +44,6 @@ def arctan_scale(h: Tensor) -> Tensor:
     return 0.318 * torch.atan(2.0 * h)
 
 
-def tanh_scale(h: Tensor) -> Tensor:
-    r"""Our compact family's form, :math:`\ln s = 2 \tanh(h / 2)`: bounded both ways."""
-    return 2.0 * torch.tanh(0.5 * h)
+def tanh_scale(h: Tensor, bound: float = 2.0) -> Tensor:
+    r"""Our compact family's form, :math:`\ln s = b \tanh(h / b)`: bounded both ways."""
+    return bound * torch.tanh(h / bound)

@@ -8,6 +8,8 @@ SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, section 3.2 and Fig. 2; AdFlow
 
 from __future__ import annotations
 
+import math
+
 from napari_flowsr.core.nets import PredictorNet
 from napari_flowsr.core.scales import LogScale, sigmoid_scale
 from napari_flowsr.core.transforms.actnorm import ActNorm
@@ -36,6 +38,7 @@ def conditional_step(
     injector_scale: LogScale | None = None,
     rotation: bool = False,
     injector_last: bool = False,
+    bound: float = math.inf,
 ) -> Compose:
     """Conditional step on ``channels`` channels, given ``condition_channels`` of ``u``.
 
@@ -53,6 +56,8 @@ def conditional_step(
         Fixed random rotation (AdFlow) instead of a learned matrix (SRFlow).
     injector_last : bool
         Encode through the coupling first, then the injector (AdFlow, section 3.4).
+    bound : float
+        Magnitude that the coupling's net sees its activation limited to.
     """
     kept, moved = channels // 2, channels - channels // 2
     mix: Transform = (FixedRotation if rotation else InvertibleConv1x1)(channels)
@@ -62,7 +67,8 @@ def conditional_step(
             injector_scale or log_scale,
         ),
         ConditionalAffineCoupling(
-            PredictorNet(kept + condition_channels, 2 * moved, hidden), log_scale
+            PredictorNet(kept + condition_channels, 2 * moved, hidden, bound),
+            log_scale,
         ),
     )
     if injector_last:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from napari_flowsr.data.degrade import downscale, margin
 from napari_flowsr.data.source import Plane
+from napari_flowsr.data.unusual import unusual
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +47,8 @@ class PatchSampler:
         Of the data order.
     degradation : str
         One of `data.degrade.DEGRADATIONS`.
+    unusual : float
+        Share of patches replaced by unusual ones, see `data.unusual`.
     """
 
     planes: Sequence[Plane]
@@ -54,6 +57,7 @@ class PatchSampler:
     batch: int
     seed: int = 0
     degradation: str = "matlab-bicubic"
+    unusual: float = 0.0
 
     def _probabilities(self) -> NDArray[np.float64]:
         counts = Counter(p.group for p in self.planes)
@@ -88,6 +92,8 @@ class PatchSampler:
             window = window[:, :, ::-1]
         if rng.random() < 0.5:
             window = window.swapaxes(1, 2)
+        if rng.random() < self.unusual:
+            window = unusual(rng, window)
         return window
 
     def draw(self, step: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,16 @@
 """Compact: a small conditional flow around a predicted mean, for a laptop CPU.
 
 Our own family. One squeeze by the whole scale factor, so that every layer runs at LR
-resolution; flow steps as AdFlow's (fixed rotations) with log-scales bounded in both
-directions; applied to what an EDSR-like encoder could not predict:
+resolution; flow steps as AdFlow's (fixed rotations); applied to what an EDSR-like
+encoder could not predict:
 
     hr = mean(lr) + residual_scale * unsqueeze(flow^-1(z; u)),   z white
 
-The mean is bicubic interpolation plus a pixel-shuffle head, trained first (L1), then
+So that the inverse cannot explode on inputs unlike the training images, everything
+that the nets inside the steps see is bounded (the features of the LR image, the
+activations), and so are the log-scales that they predict.
+
+The mean is bicubic interpolation plus a pixel-shuffle head, trained first, then
 frozen while the flow learns by likelihood, the staging of SRFlow, section 3.4.
 
 References
@@ -22,6 +26,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -31,8 +36,10 @@ from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.encoders.edsr import EDSR
 from napari_flowsr.core.flow import ConditionalFlow, Encoded
 from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec
+from napari_flowsr.core.nets import soft_bound
 from napari_flowsr.core.scales import tanh_scale
 from napari_flowsr.core.step import conditional_step
+from napari_flowsr.core.transforms.actnorm import ActNorm
 from napari_flowsr.core.transforms.base import Compose
 
 __all__ = ["CONFIG", "FLOW", "Compact", "CompactConfig", "example_configs"]
@@ -54,6 +61,12 @@ class CompactConfig:
     """Width of the nets inside the flow steps."""
     residual_scale: float = 0.05
     """Typical size of ``hr - mean``, which brings the flow's input to unit size."""
+    log_scale_bound: float = 0.75
+    """Largest magnitude of a log-scale of one injector or coupling."""
+
+
+_BOUND = 5.0
+"""Of features and activations, in units of their standard deviation in training."""
 
 
 class Compact(ConditionalFlow):
@@ -74,13 +87,16 @@ class Compact(ConditionalFlow):
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
         self.head = nn.Sequential(nn.ReLU(), last)
+        # Not part of the flow: it brings each feature to unit size before the bound.
+        self.normalise = ActNorm(config.width)
         self.flow = Compose(
             conditional_step(
                 squeezed,
                 config.width,
                 hidden=config.hidden,
-                log_scale=tanh_scale,
+                log_scale=partial(tanh_scale, bound=config.log_scale_bound),
                 rotation=True,
+                bound=_BOUND,
             )
             for _ in range(config.steps)
         )
@@ -103,7 +119,8 @@ class Compact(ConditionalFlow):
     def condition(self, lr: Tensor) -> Condition:
         self.check_lr(lr)
         features = self.encoder(lr)
-        return Condition(lr, (features, self._mean(lr, features)))
+        seen = soft_bound(self.normalise(features)[0], _BOUND)
+        return Condition(lr, (seen, self._mean(lr, features)))
 
     def latent_spec(
         self, lr_size: tuple[int, int], scale: float | None = None

@@ -142,6 +142,7 @@ def _check_numbers(stage: Stage) -> None:
         ("clip_norm", stage.clip_norm > 0, "positive"),
         ("dequantisation_levels", stage.dequantisation_levels > 0, "positive"),
         ("hr_noise", 0 <= stage.hr_noise < math.inf, "0 or more"),
+        ("unusual", 0 <= stage.unusual <= 1, "a fraction from 0 to 1"),
         (
             "batch",
             stage.batch % world == 0,

@@ -43,6 +43,8 @@ class Stage:
     """Uniform noise of width 1 / levels is added to HR for likelihoods."""
     hr_noise: float = 0.0
     """Standard deviation of Gaussian noise added to HR, in [0, 1] units."""
+    unusual: float = 0.0
+    """Share of patches replaced by noise, masks and patterns (`data.unusual`)."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,6 @@ def load_config(path: str | Path) -> TrainConfig:
     """Read a TOML file with the fields of `TrainConfig`."""
     try:
         data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise TrainingError(f"'{path}' is no readable TOML file: {error}.") from None
     return validated(data)

@@ -117,6 +117,7 @@ class TrainingRun:
             stage.batch,
             self.config.seed,
             self.config.degradation,
+            stage.unusual,
         )
 
     def batch(

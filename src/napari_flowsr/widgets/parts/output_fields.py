@@ -108,4 +108,6 @@ class OutputFields:
             self.session.pixel_size_um = None
         elif layer is not None and was_given(layer):
             self.session.pixel_size_um = size
+        known = layer is not None and not pixels
+        self.pixel_size.setPlaceholderText("the layer's own" if known else "unknown")
         self._bindings.set_tip("pixel_size_um", tip)
