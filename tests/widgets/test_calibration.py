@@ -170,9 +170,13 @@ def test_the_field_shows_the_size_that_an_image_has(qtbot, dock, viewer, image):
     assert field.placeholderText() == "unknown"
     dock.session.pixel_size_um = 0.1
     run(qtbot, dock)
+    dock.session.pixel_size_um = None
+    assert field.placeholderText() == "the layer's own"
     viewer.add_image(image, name="measured", units=("nm", "nm"), scale=(250, 250))
-    assert (field.text(), field.placeholderText()) == ("", "0.25")
+    assert (field.text(), field.placeholderText()) == ("", "the layer's own")
     assert not field.isEnabled()
     dock.form.input.image.choose(viewer.layers["cells"])
     assert field.isEnabled()
     assert field.text() == "0.1"
+    dock.restore_defaults()
+    assert (field.text(), field.placeholderText()) == ("", "the layer's own")

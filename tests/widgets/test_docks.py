@@ -9,14 +9,14 @@ import pytest
 import yaml
 from docks import WAIT, Gate, finish, prepare, run
 from napari.components import ViewerModel
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 import napari_flowsr
 from every_family import CASES
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.errors import DeviceError
 from napari_flowsr.io.provenance import NAMESPACE
-from napari_flowsr.models.card import Model
+from napari_flowsr.models.card import Degradation, Model
 from napari_flowsr.widgets import rescale_dock, upscale_dock
 from napari_flowsr.widgets._preferences import Preferences
 from napari_flowsr.widgets.parts.fields import find_data
@@ -158,7 +158,9 @@ def test_the_mode_is_warned_of_before_and_after(qtbot, dock):
     assert "background" in status.styleSheet()
     made = run(qtbot, dock)
     assert not made[2].data.any()
-    assert "uncertainty is 0 everywhere" in status.text()
+    assert "their spread is 0 everywhere" in status.text()
+    warned = made[2].metadata[NAMESPACE]["warnings"]
+    assert "no sign of certainty" in warned[-1]
     assert "background" in status.styleSheet()
     # The result is not lost by the next thing that is set.
     dock.session.seed = 4
@@ -194,6 +196,33 @@ def test_one_layer_is_told_in_the_singular(qtbot, dock):
     run(qtbot, dock)
     assert dock.bar.status.text().startswith("1 layer in")
     assert (counted(1, "block"), counted(2, "block")) == ("1 block", "2 blocks")
+
+
+# --- what a run refuses ---------------------------------------------------------
+
+
+def labels(widget):
+    fields = widget.form.advanced
+    texts = [x.text() for x in fields.findChildren(QLabel)]
+    return {*texts, *(x.text() for x in fields.findChildren(QCheckBox))}
+
+
+def test_remedies_are_named_as_in_the_dock(qtbot, dock, viewer, image, model):
+    """A run speaks to scripts, shells and people who click."""
+    broken = image.astype("float32")
+    broken[3, 4] = np.nan
+    viewer.add_image(broken, name="broken")
+    run(qtbot, dock)
+    assert "'NaN pixels' under More options" in dock.bar.status.text()
+    assert "NaN pixels" in labels(dock)
+    dock.session.image, dock.session.consistent = viewer.layers["cells"], True
+    unknown = Degradation("by-a-lens")
+    dock.session.model = Model(model.card.with_(degradation=unknown), model.flow)
+    run(qtbot, dock)
+    assert "'by-a-lens'" in dock.bar.status.text()
+    assert "'agree exactly with input' under More options" in dock.bar.status.text()
+    assert "agree exactly with input" in labels(dock)
+    assert dock.form.advanced.text() == "More options"
 
 
 # --- comparing, and leaving ----------------------------------------------------

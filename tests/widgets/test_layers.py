@@ -283,7 +283,9 @@ def test_the_preview_is_the_first_sample(viewer, image, model):
     stack = events[-1].outputs[0].data
     np.testing.assert_array_equal(previews[0].output.data[0], stack[0])
     # A single sample is finished when it could be shown.
-    events = list(request(viewer.layers[0], model, samples=1).events())
+    events = list(
+        request(viewer.layers[0], model, samples=1, outputs=("samples",)).events()
+    )
     assert not [e for e in events if isinstance(e, Preview)]
 
 

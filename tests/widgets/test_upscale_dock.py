@@ -965,4 +965,7 @@ def test_a_learned_prior_by_the_dock(qtbot, viewer, with_prior, model):
     assert record["prior_name"] == "tiny-lp"
     assert (made[0].data[0] == made[0].data[1:]).all()
     widget.session.model = model
-    assert "load_model" in widget.session.problems()["prior"]
+    # In the words of the dock.
+    problem = widget.session.problems()["prior"]
+    for name in ("'Learned prior'", "'Prior'", "under More options"):
+        assert name in problem

@@ -18,7 +18,8 @@ import numpy as np
 from psygnal import SignalGroupDescriptor
 
 from napari_flowsr.errors import FlowSRError, OptionError
-from napari_flowsr.inference.options import Options, check_prior
+from napari_flowsr.inference.agreement import NO_SPREAD
+from napari_flowsr.inference.options import Options
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models._registry import is_deterministic
 from napari_flowsr.models.card import Model, ModelCard
@@ -138,10 +139,7 @@ class Session:
                 "already, and would be taken for measured."
             )
         if self._wants_spread() and not self._single() and self._is_mode():
-            found["temperature"] = (
-                "At temperature 0 all samples are the same, and the uncertainty is 0 "
-                "everywhere. That is no sign of certainty."
-            )
+            found["temperature"] = NO_SPREAD
         return found
 
     def _is_inferred_already(self) -> bool:
@@ -228,12 +226,14 @@ class Session:
 
     def _check_prior(self) -> None:
         Options(prior=self.prior)
-        if self.prior_model is None and isinstance(self.model, Model):
-            check_prior(self.prior, self.model.flow)
-        elif self.prior == "learned" and self.prior_model is None:
+        if self.prior != "learned" or self.prior_model is not None:
+            return
+        loaded = isinstance(self.model, Model)
+        if not loaded or self.model.flow.latent_module is None:
             raise OptionError(
-                "prior is 'learned', but no learned prior is chosen. Choose one among "
-                "the imported ones, or load the model with it."
+                "The learned prior is asked for, but none is chosen. Choose one that "
+                "was imported as 'Learned prior', or 'Gaussian' as 'Prior' (both are "
+                "under More options)."
             )
 
     def _check_prior_model(self) -> None:

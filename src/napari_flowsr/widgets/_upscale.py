@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,24 +43,9 @@ class Ready:
     seconds: float
 
     @property
-    def doubt(self) -> str:
-        """Warning where the samples agree badly with the input; else empty."""
-        return disagreement(self.report)
-
-    @property
-    def identical(self) -> str:
-        """Warning where a spread of samples that do not differ is shown; else empty."""
-        spreads = ("std", "quantile-range")
-        if any(
-            output.options["metadata"][NAMESPACE]["kind"] in spreads
-            and not output.data.any()
-            for output in self.outputs
-        ):
-            return (
-                "All samples are the same, and the uncertainty is 0 everywhere. That "
-                "is no sign of certainty."
-            )
-        return ""
+    def doubts(self) -> list[str]:
+        """Warnings, as where the samples agree badly with the input."""
+        return _doubts(self.report)
 
     @property
     def agreement(self) -> str:
@@ -73,6 +58,11 @@ class Ready:
         if not any(_is_sample(output) for output in self.outputs):
             return "Agreement with the input is measured when samples are an output."
         return ""
+
+
+def _doubts(report: Mapping[str, Any]) -> list[str]:
+    doubt = disagreement(report)
+    return [*([doubt] if doubt else []), *report.get("notices", ())]
 
 
 def _is_sample(output: Output) -> bool:
@@ -168,8 +158,8 @@ class Request:
                     )  # fmt: skip
                     yield Preview(output)
             elif isinstance(event, Finished):
-                doubt = disagreement(event.result.report)
-                facts |= {"warnings": [doubt]} if doubt else {}
+                doubts = _doubts(event.result.report)
+                facts |= {"warnings": doubts} if doubts else {}
                 records = {
                     "sample": self._record(post, "sample", facts, n=self.n),
                     "mean": self._record(post, "mean", facts, n=self.n),

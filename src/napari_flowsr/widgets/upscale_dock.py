@@ -108,7 +108,7 @@ class UpscaleDock(RunDock):
     def _tell(self, event: Ready, count: int, placed: str) -> None:
         device = str(event.report.get("device")).upper()
         took = f"{counted(count, 'layer')} in {human_seconds(event.seconds)}"
-        doubts = [text for text in (event.doubt, event.identical) if text]
+        doubts = event.doubts
         for doubt in doubts:
             show_warning(doubt)
         said = [f"{took} on the {device}.", *(doubts or [event.agreement]), placed]

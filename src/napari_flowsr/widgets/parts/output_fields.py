@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QLineEdit, QVBoxLayout
 
 from napari_flowsr.widgets._calibration import takes_pixel_size, was_given
-from napari_flowsr.widgets._geometry import pixel_um
+from napari_flowsr.widgets._geometry import in_pixels, pixel_um
 from napari_flowsr.widgets._session import OUTPUT_KINDS
 from napari_flowsr.widgets.parts.fields import Bindings
 
@@ -37,6 +37,7 @@ class OutputFields:
         self._add_kinds(rows)
         self._add_pixel_size(rows)
         self.session.events.image.connect(self._image_changed)
+        self.session.events.pixel_size_um.connect(self._show_whether_known)
         self._image_changed()
 
     def _add_kinds(self, rows: QFormLayout) -> None:
@@ -97,8 +98,6 @@ class OutputFields:
             layer = None
         pixels = layer is not None and takes_pixel_size(layer)
         self.pixel_size.setEnabled(pixels)
-        size = None if layer is None else pixel_um(layer)
-        self.pixel_size.setPlaceholderText("unknown" if size is None else f"{size:g}")
         tip = (
             "Edge of an input pixel; written into the outputs. The image itself gets "
             "it too, when the outputs come, so that they lie on it"
@@ -107,7 +106,12 @@ class OutputFields:
             tip = f"The image has a unit already: {layer.units[-1]}"
             self.session.pixel_size_um = None
         elif layer is not None and was_given(layer):
-            self.session.pixel_size_um = size
-        known = layer is not None and not pixels
-        self.pixel_size.setPlaceholderText("the layer's own" if known else "unknown")
+            self.session.pixel_size_um = pixel_um(layer)
         self._bindings.set_tip("pixel_size_um", tip)
+        self._show_whether_known()
+
+    def _show_whether_known(self, *_: Any) -> None:
+        layer = self.session.image
+        image = layer is not None and not self.session.problems_of("image")
+        known = image and not in_pixels(layer)
+        self.pixel_size.setPlaceholderText("the layer's own" if known else "unknown")
