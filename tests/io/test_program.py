@@ -52,6 +52,7 @@ def random_model(family: str, licence: str = "BSD-3-Clause") -> Model:
     return Model(card.with_(licence=licence), flow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", families())
 def test_every_family_becomes_a_program(family: str, tmp_path: Path) -> None:
     """Saved, reloaded, and run at sizes that it was not traced with."""

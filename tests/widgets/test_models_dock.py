@@ -76,7 +76,10 @@ def test_cards_of_the_built_in_models(dock: ModelsDock, home: Path) -> None:
     assert names(dock)[:2] == ["micro-2x", "micro-4x"]
     dock.choose("micro-4x")
     text = dock.list.card.toPlainText()
-    for said in ("micro-4x", "compact", "4×", "microscopy", "BSD-3-Clause", "29.83",
+    assert dock.chosen is not None
+    assert dock.chosen.card is not None
+    psnr = f"{dock.chosen.card.metrics['psnr']['mode']:.2f}"
+    for said in ("micro-4x", "compact", "4×", "microscopy", "BSD-3-Clause", psnr,
                  "CRPS", "Not for", "SHA-256"):  # fmt: skip
         assert said in text, said
     assert not dock.buttons["remove"].isEnabled()

@@ -12,7 +12,6 @@ from napari_flowsr.cli import _rescaling as work
 from napari_flowsr.cli._jobs import Job
 from napari_flowsr.cli._show import humanly, say, show_json
 from napari_flowsr.errors import OptionError
-from napari_flowsr.inference.rescale_error import human_bytes
 
 __all__ = ["app"]
 
@@ -152,6 +151,9 @@ def up(
 
 
 def _describe(facts: dict[str, Any], kind: str, *, quiet: bool) -> None:
+    # Imported here: a help text needs no torch.
+    from napari_flowsr.inference.rescale_error import human_bytes
+
     sizes = [" × ".join(map(str, facts[k])) for k in ("input_shape", "output_shape")]
     say(
         f"{facts['input']}: {sizes[0]} to {sizes[1]} ({facts['axes']}), "
@@ -183,6 +185,8 @@ def _describe(facts: dict[str, Any], kind: str, *, quiet: bool) -> None:
 
 
 def _saved(sizes: dict[str, Any]) -> str:
+    from napari_flowsr.inference.rescale_error import human_bytes
+
     before, after, kept = sizes["before"], sizes["after"], sizes["latents"]
     text = (
         f"{human_bytes(before)} to {human_bytes(after)}, {100 * after / before:.2g} %"

@@ -131,6 +131,8 @@ class ProgramFacts:
         if not self.free_sizes:
             h, w = self.lr_size
             return f"{batch}, LR image of {h} × {w} pixels only, scale {self.scale:g}"
+        if self.multiple_of == 1:
+            return f"{batch}, LR sides of any length from {self._least}"
         return (
             f"{batch}, LR sides any multiples of {self.multiple_of} from {self._least}"
         )
