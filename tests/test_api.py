@@ -112,6 +112,22 @@ def test_upscale_names_what_is_wrong_with_its_arguments(model) -> None:
         flowsr.upscale(np.zeros((30, 20, 2)), model)
     with pytest.raises(flowsr.errors.OptionError, match="seed is -1"):
         flowsr.upscale(image, model, seed=-1)
+    with pytest.raises(flowsr.errors.OptionError, match="progress is 5"):
+        flowsr.upscale(image, model, progress=5)
+    with pytest.raises(flowsr.errors.OptionError, match="progress is 5"):
+        flowsr.rescale_down(image, progress=5)
+    with pytest.raises(flowsr.errors.OptionError, match="progress is 5"):
+        flowsr.rescale_up(image, progress=5)
+
+
+@pytest.mark.parametrize("wrong", [[np.zeros((40, 40))], np.zeros((40, 40)), 5, None])
+def test_images_to_read_are_paths(model, wrong, tmp_path) -> None:
+    with pytest.raises(flowsr.errors.OptionError, match="expected paths"):
+        flowsr.evaluate(wrong, model)
+    with pytest.raises(flowsr.errors.OptionError, match="expected paths"):
+        flowsr.train(wrong, preset="compact-2x", output=tmp_path / "a.safetensors")
+    with pytest.raises(flowsr.errors.OptionError, match="progress is 5"):
+        flowsr.evaluate("*.tif", model, progress=5)
 
 
 def test_resample(model) -> None:

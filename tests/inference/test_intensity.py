@@ -72,7 +72,8 @@ def test_non_finite_raises_or_is_filled(value) -> None:
     array[2, 3] = value
     array[0, 5] = value
     before = array.copy()
-    with pytest.raises(ImageError, match=r"2 pixels .* nan='fill'"):
+    said = r"2 pixels .* fill .*\(nan='fill', --nan fill, or 'NaN pixels'"
+    with pytest.raises(ImageError, match=said):
         surveyed(array)
     found = surveyed(array, nan="fill")
     assert found.filled == 2
@@ -166,5 +167,5 @@ def test_floats_that_a_model_cannot_take_as_they_are() -> None:
 def test_a_mark_for_missing_values_is_no_brightness() -> None:
     image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
     image[3, 4] = np.finfo(np.float32).max
-    with pytest.raises(ImageError, match=r"missing values.* nan='fill'"):
+    with pytest.raises(ImageError, match=r"missing values.* --nan fill, or 'NaN pix"):
         surveyed(image)

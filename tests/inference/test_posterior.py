@@ -133,6 +133,32 @@ def test_streaming_methods(model, image) -> None:
     np.testing.assert_array_equal(post.quantile(0.25, 4), both[0])
 
 
+# --- what is refused ------------------------------------------------------------
+
+
+def test_what_is_no_option_is_refused_before_the_work(model, image) -> None:
+    with pytest.raises(OptionError, match="progress is 5; give a function"):
+        posterior(image, model, progress=5)
+    with pytest.raises(OptionError, match="consistent is 'no'; give True or False"):
+        posterior(image, model, consistent="no")
+    post = posterior(image, model)
+    with pytest.raises(OptionError, match="at least one number"):
+        post.quantile([], 3)
+    with pytest.raises(OptionError, match="outputs is 5; choose"):
+        post.stream(2, 5)
+    with pytest.raises(OptionError, match="cancelled is 5; give a function"):
+        post.stream(2, cancelled=5)
+    with pytest.raises(OptionError, match="latents are of type int"):
+        post.decode(5)
+
+
+def test_scales_are_told_as_numbers(model, image) -> None:
+    with pytest.raises(OptionError, match=r"this model has 2\. Choose"):
+        posterior(image, model, scale=3)
+    with pytest.raises(OptionError, match=r"scale is 'x'; it must be 2\."):
+        posterior(image, model, scale="x")
+
+
 # --- where there is no spread ---------------------------------------------------
 
 
@@ -333,7 +359,7 @@ def test_a_learned_prior_is_that_of_the_flow() -> None:
 
 
 def test_a_learned_prior_has_to_be_there(model, image) -> None:
-    with pytest.raises(OptionError, match=r"load_model\(model, prior="):
+    with pytest.raises(OptionError, match=r"load_model\(model, prior=.*--prior-model"):
         posterior(image, model, prior="learned")
 
 
@@ -365,7 +391,8 @@ def test_no_memory_for_a_learned_prior(image, monkeypatch) -> None:
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(type(model.flow.latent_module), "predict", never)
-    with pytest.raises(OutOfMemoryError, match="prior='gaussian'"):
+    said = "prior='gaussian', no --prior-model, or 'Prior'"
+    with pytest.raises(OutOfMemoryError, match=said):
         posterior(image, model, prior="learned").sample(1)
 
 

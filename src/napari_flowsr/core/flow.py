@@ -324,8 +324,9 @@ class ConditionalFlow(nn.Module, ABC):
                 )
         elif scale not in self.scales:
             raise OptionError(
-                f"Scale {scale:g} was asked for; this model has {self.scales}. Choose "
-                "one of them, or another model."
+                f"Scale {scale:g} was asked for; this model has "
+                f"{' and '.join(f'{s:g}' for s in self.scales)}. Choose another scale, "
+                "or another model."
             )
 
     @property

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from glob import glob
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_flowsr.errors import AxesError, ImageError, TrainingError
+from napari_flowsr.errors import AxesError, ImageError, OptionError, TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 
 __all__ = [
@@ -96,11 +97,13 @@ def find_files(source: str | Path | Iterable[str | Path]) -> list[Path]:
 
     Raises
     ------
+    OptionError
+        Not paths, but arrays for example.
     TrainingError
         Nothing there, or nothing that is an image by its suffix.
     """
     if not isinstance(source, (str, Path)):
-        found = sorted({f for item in source for f in find_files(item)})
+        found = sorted({f for item in _paths(source) for f in find_files(item)})
         if not found:
             raise TrainingError("No images were given; name a folder, files or both.")
         return found
@@ -126,6 +129,20 @@ def find_files(source: str | Path | Iterable[str | Path]) -> list[Path]:
             f"or a glob pattern with {known}. Check the path."
         )
     return sorted(found)
+
+
+def _paths(source: Any) -> list[str | Path]:
+    """Each item of an iterable of paths."""
+    if isinstance(source, PathLike):
+        return [Path(source)]
+    given = list(source) if isinstance(source, Iterable) else [source]
+    for item in given:
+        if not isinstance(item, (str, PathLike)):
+            raise OptionError(
+                f"Images were given as {type(item).__name__}; expected paths or glob "
+                "patterns of files. Save arrays first, as .npy or TIFF for example."
+            )
+    return [item if isinstance(item, str) else Path(item) for item in given]
 
 
 def _is_image(path: Path, folder: Path | None = None) -> bool:

@@ -88,8 +88,8 @@ def _guess(shape: tuple[int, ...]) -> str:
     if len(shape) >= 3 and shape[-1] in (3, 4):
         raise AxesError(
             f"The image has shape {shape}, whose last axis of length {shape[-1]} may "
-            "be colour or space, and no axes were given. Pass axes='...YXS' for RGB or "
-            "RGBA, or axes='...YX' for a narrow image."
+            "be colour or space, and no axes were given. Give axes='...YXS' for RGB or "
+            "RGBA, or axes='...YX' for a narrow image (--axes in a shell)."
         )
     leading = len(shape) - 2
     if leading > len(_UNNAMED):
@@ -102,9 +102,9 @@ def _guess(shape: tuple[int, ...]) -> str:
         raise AxesError(
             f"The image has shape {shape}, whose last axis of length {shape[-1]} looks "
             "like channels rather than the width of an image, and no axes were given. "
-            f"Pass axes='{_unnamed(leading - 1)}YXC' for channels (or image[..., 0] "
+            f"Give axes='{_unnamed(leading - 1)}YXC' for channels (or image[..., 0] "
             f"for the first alone), or axes='{plain}' for planes that are "
-            f"{shape[-1]} wide."
+            f"{shape[-1]} wide (--axes in a shell)."
         )
     return plain
 

@@ -17,7 +17,7 @@ from napari_flowsr.inference.ensemble import check_quantiles
 from napari_flowsr.inference.events import Event, Finished, Progress, Result
 from napari_flowsr.inference.intensity import check_single_precision
 from napari_flowsr.inference.maps import parse_temperature
-from napari_flowsr.inference.options import why_single
+from napari_flowsr.inference.options import check_callback, why_single
 from napari_flowsr.inference.outputs import Order
 from napari_flowsr.inference.run import Run
 from napari_flowsr.io.provenance import image_hash, record
@@ -158,6 +158,7 @@ class Posterior:
         if order.statistics:
             levels = bool(order.outputs & {"mean", "quantiles"})
             check_single_precision(self._bound.intensities, levels=levels)
+        check_callback("cancelled", cancelled, "that tells whether to stop")
         events = self._events(order)
         return events if cancelled is None else until_cancelled(events, cancelled)
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.core.latents import Latents
-from napari_flowsr.errors import SizeError, UnstableDecodeError
+from napari_flowsr.errors import OptionError, SizeError, UnstableDecodeError
 from napari_flowsr.inference.coding import UnitCoder
 from napari_flowsr.inference.consistency import (
     check_degradation,
@@ -44,6 +44,11 @@ def encode(bound: Bound, hr: Any) -> Latents:
 
 def decode(bound: Bound, latents: Latents) -> Array:
     """HR image of latents, dtype and range of the image."""
+    if not isinstance(latents, Latents):
+        raise OptionError(
+            f"The latents are of type {type(latents).__name__}; give those that encode "
+            "gave, or Latents of core.latents."
+        )
     setup = bound.setup(1)
     workload = setup.workload
     if latents.batch != len(workload):

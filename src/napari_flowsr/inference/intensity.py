@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.errors import ImageError
-from napari_flowsr.inference.source import Source
+from napari_flowsr.inference.source import FILL, Source
 
 if TYPE_CHECKING:
     from napari_flowsr.models.card import Normalisation
@@ -227,7 +227,7 @@ def _check_finite(bad: int, tallies: Mapping[Any, _Tally], nan: str) -> None:
     if bad and nan == "raise":
         raise ImageError(
             f"The image has {bad} pixels that are NaN or infinite. Replace them, or "
-            "pass nan='fill' to give them the value of the nearest finite pixel."
+            f"choose to fill them with the nearest finite pixel ({FILL})."
         )
     if any(not t.values for t in tallies.values()):
         raise ImageError(
@@ -280,7 +280,7 @@ def _range(
         raise ImageError(
             f"Nearly all pixels are from {low:g} to {high:g}, but the extremes are "
             f"{lowest:g} and {highest:g}, which looks like a mark for missing values. "
-            "Set those pixels to NaN and pass nan='fill'."
+            f"Set those pixels to NaN and choose to fill them ({FILL})."
         )
     return Range(low, high)
 

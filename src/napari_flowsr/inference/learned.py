@@ -72,5 +72,6 @@ class LearnedLatents:
         raise OutOfMemoryError(
             f"Memory does not suffice for the learned prior on a plane of "
             f"{lr.shape[-2]} x {lr.shape[-1]} LR pixels, which it sees as a whole. "
-            "Crop the image, or use prior='gaussian', which works in tiles."
+            "Crop the image, or choose the Gaussian prior, which works in tiles "
+            "(prior='gaussian', no --prior-model, or 'Prior' under More options)."
         )

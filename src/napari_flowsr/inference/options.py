@@ -12,7 +12,8 @@ from napari_flowsr.errors import OptionError
 if TYPE_CHECKING:
     from napari_flowsr.core.flow import ConditionalFlow
 
-__all__ = ["PRIORS", "Options", "ProgressCallback", "check_spread", "why_single"]
+__all__ = ["PRIORS", "Options", "ProgressCallback", "check_callback", "check_spread"]
+__all__ += ["check_progress", "why_single"]
 
 PRIORS = ("gaussian", "learned")
 _NOISE = ("per-plane", "shared")
@@ -57,6 +58,8 @@ class Options:
         _one_of("prior", self.prior, PRIORS)
         _one_of("noise", self.noise, _NOISE)
         _one_of("nan", self.nan, _NAN)
+        if not isinstance(self.consistent, bool):
+            raise OptionError(f"consistent is {self.consistent!r}; give True or False.")
         if self.tile is not None and self.tile != "auto":
             tile = _integer("tile", self.tile)
             if tile < 1:
@@ -85,6 +88,17 @@ def check_count(n: Any) -> int:
     if count < 1:
         raise OptionError(f"n is {count}; it is the number of samples, at least 1.")
     return count
+
+
+def check_callback(name: str, function: Any, what: str) -> None:
+    """Raise `OptionError` for a callback that cannot be called."""
+    if function is not None and not callable(function):
+        raise OptionError(f"{name} is {function!r}; give a function {what}, or None.")
+
+
+def check_progress(progress: Any) -> None:
+    """Raise `OptionError` for a ``progress`` that cannot be called."""
+    check_callback("progress", progress, "of two numbers, done and in all")
 
 
 def why_single(prior: str, flow: ConditionalFlow) -> str:
@@ -123,7 +137,7 @@ def check_scale(scale: Any, flow: ConditionalFlow) -> float:
     if scale is None:
         return float(flow.scales[0])
     if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
-        allowed = f"one of {flow.scales}"
+        allowed = " or ".join(f"{s:g}" for s in flow.scales)
         if flow.scale_range is not None:
             allowed = "a number from {:g} to {:g}".format(*flow.scale_range)
         raise OptionError(f"scale is {scale!r}; it must be {allowed}.")
@@ -135,7 +149,8 @@ def check_prior(prior: str, flow: ConditionalFlow) -> None:
     """Raise `OptionError` if the model lacks the learned prior that is asked for."""
     if prior == "learned" and flow.latent_module is None:
         raise OptionError(
-            "prior is 'learned', but this model was loaded without a learned prior. "
-            "Load it with one: load_model(model, prior=NAME_OR_PATH); or pass "
-            "prior='gaussian'."
+            "The learned prior is chosen, but this model was loaded without one. Load "
+            "it with one (load_model(model, prior=NAME_OR_PATH), --prior-model, or "
+            "'Learned prior' under More options), or choose the Gaussian one "
+            "(prior='gaussian')."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,8 @@ class Order:
             outputs = (
                 OUTPUTS if count > 1 and not further.get("single") else OUTPUTS[:2]
             )
-        wanted = [outputs] if isinstance(outputs, str) else list(outputs)
+        listed = isinstance(outputs, Iterable) and not isinstance(outputs, str)
+        wanted: list[Any] = list(outputs) if listed else [outputs]
         if not wanted or any(o not in OUTPUTS for o in wanted):
             raise OptionError(
                 f"outputs is {outputs!r}; choose one or more of {', '.join(OUTPUTS)}."

@@ -15,6 +15,7 @@ from napari_flowsr.inference.options import (
     Options,
     ProgressCallback,
     check_prior,
+    check_progress,
     check_scale,
 )
 from napari_flowsr.inference.source import Source, open_array
@@ -93,11 +94,12 @@ def posterior(
         seed=seed,
         prior=prior,
         noise=noise,
-        consistent=bool(consistent),
+        consistent=consistent,
         tile=tile,
         nan=nan,
     )
     check_prior(options.prior, model.flow)
+    check_progress(progress)
     array = open_array(image)
     named = parse_axes(axes, array.shape)
     shape = tuple(int(side) for side in array.shape)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,8 @@ def load_latents(path: str | Path) -> RescaledLatents:
     CheckpointError
         Another kind of file, or a damaged one.
     """
+    if not isinstance(path, str | PathLike):
+        raise OptionError(f"path is {path!r}; give the path of a file of latents.")
     path = Path(path)
     try:
         with safe_open(path, framework="pt") as file:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
+from napari_flowsr.inference.options import check_progress
 from napari_flowsr.inference.rescale import (
     DEFAULT_MODEL,
     Made,
@@ -67,6 +68,7 @@ def rescale_down(
     FlowSRError
         A subclass that says what was given, what was expected, and what to do.
     """
+    check_progress(progress)
     loaded = load_rescaling(model, device)
     for event in down(
         image, loaded, bits=bits, axes=axes, tile=tile, device=device, nan=nan
@@ -125,6 +127,7 @@ def rescale_up(
     FlowSRError
         A subclass that says what was given, what was expected, and what to do.
     """
+    check_progress(progress)
     events = up(
         lr,
         load_rescaling(model, device),

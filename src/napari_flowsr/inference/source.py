@@ -13,7 +13,10 @@ import numpy.typing as npt
 from napari_flowsr.errors import AxesError, ImageError
 from napari_flowsr.inference.axes import Geometry
 
-__all__ = ["Source", "open_array", "plane_view"]
+__all__ = ["FILL", "Source", "open_array", "plane_view"]
+
+FILL = "nan='fill', --nan fill, or 'NaN pixels' under More options"
+"""How to have pixels without a value filled: in Python, in a shell, in a dock."""
 
 Array = npt.NDArray[Any]
 
@@ -55,7 +58,8 @@ def open_array(image: Any, name: str = "image") -> Any:
     if np.ma.isMaskedArray(image) and np.ma.is_masked(image):
         raise ImageError(
             f"{name} is a masked array with masked pixels, which have no value. Fill "
-            "them first, for example with image.filled(np.nan) and nan='fill'."
+            "them first, for example with image.filled(np.nan), and choose to have "
+            f"those filled ({FILL})."
         )
     lazy = not isinstance(image, np.ndarray) and _is_lazy(image)
     if lazy:

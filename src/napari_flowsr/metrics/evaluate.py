@@ -37,7 +37,7 @@ import numpy as np
 
 from napari_flowsr.data.source import find_files, read_planes
 from napari_flowsr.errors import ImageError, SizeError, UnstableDecodeError
-from napari_flowsr.inference.options import check_count, check_scale
+from napari_flowsr.inference.options import check_count, check_progress, check_scale
 from napari_flowsr.io.images import read_image
 from napari_flowsr.metrics.calibration import coverage_floor
 from napari_flowsr.metrics.plane import (
@@ -106,6 +106,7 @@ def evaluate(
         An image that cannot be read or used, or nothing is left to evaluate.
     """
     check_count(n)
+    check_progress(progress)
     factor = check_scale(scale, model.flow)
     planes, left_out = _usable(_read(paths, model.flow.channels))
     images: list[dict[str, Any]] = []

@@ -209,6 +209,8 @@ def _check_losses(stage: Stage, flow: ConditionalFlow) -> None:
 
 def _checked_output(output: str | Path) -> Path:
     """The output path, if it can be written; makes no file and no folder."""
+    if not isinstance(output, str | os.PathLike):
+        raise OptionError(f"output is {output!r}; give a path.")
     path = Path(output).expanduser()
     if path.suffix != ".safetensors":
         raise OptionError(f"output is '{output}'; it must end in .safetensors.")
