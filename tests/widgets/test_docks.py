@@ -15,9 +15,12 @@ import napari_flowsr
 from every_family import CASES
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.errors import DeviceError
+from napari_flowsr.io.checkpoint import save_model
+from napari_flowsr.io.collection import import_model, remove_model
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models.card import Degradation, Model
 from napari_flowsr.widgets import rescale_dock, upscale_dock
+from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets._preferences import Preferences
 from napari_flowsr.widgets.parts.fields import find_data
 from napari_flowsr.widgets.parts.run_bar import counted
@@ -120,6 +123,31 @@ def test_more_options_stay_folded_where_the_problem_was_seen(dock):
     fields.collapse(animate=False)
     dock.session.seed = 3
     assert not fields.isExpanded()
+
+
+# --- models -------------------------------------------------------------------
+
+
+def test_a_model_that_comes_and_goes_is_noticed_at_once(
+    qtbot, dock, model, tmp_path, monkeypatch
+):
+    """Imported and removed elsewhere, as in the Models dock."""
+    monkeypatch.setenv("NAPARI_FLOWSR_HOME", str(tmp_path / "home"))
+    path = tmp_path / "own.safetensors"
+    save_model(path, model.flow, model.card.with_(name="own", sha256=""))
+    box = dock.form.input.model.box
+    assert box.findData("own") < 0
+    import_model(path)
+    changes.models.emit()
+    assert box.findData("own") >= 0
+    dock.session.model = "own"
+    assert dock.bar.run.isEnabled()
+    remove_model("own")
+    changes.models.emit()
+    assert not dock.bar.run.isEnabled()
+    import_model(path)
+    changes.models.emit()
+    assert dock.bar.run.isEnabled()
 
 
 # --- spreads ------------------------------------------------------------------

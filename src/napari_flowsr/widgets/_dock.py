@@ -93,6 +93,8 @@ class RunDock(QWidget):
         self.bar.cancel_clicked.connect(self.cancel)
         self.form.restore_clicked.connect(self.restore_defaults)
         self.session.events.connect(self._validate)
+        # Also where its name is the same: the model may have come or gone.
+        self.form.input.model.changed.connect(self._validate)
         self.destroyed.connect(partial(_Tenure.end, self._tenure))
         self._validate()
 
