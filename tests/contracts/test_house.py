@@ -66,6 +66,14 @@ def loaded_by(statement: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stdout.splitlines()}
 
 
+def test_what_the_source_archive_holds_exists():
+    """A recipe that is not in it, or a folder that is not there, helps nobody."""
+    listed = settings()["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert not [path for path in listed if not (ROOT / path.lstrip("/")).exists()]
+    wanted = {"benchmarks", "docs", "recipes", "src", "tests"}
+    assert wanted <= {path.strip("/") for path in listed}
+
+
 # --- what an import costs -----------------------------------------------------
 
 
