@@ -114,6 +114,19 @@ def test_doctor_survives_a_qt_that_aborts(cli, monkeypatch):
     assert "napari-flowsr[all]" in done.json["display"]["remedy"]
 
 
+@pytest.mark.parametrize(
+    ("version", "counts", "bad"),
+    [("6.12.0", True, True), ("6.12.0", False, False), ("6.10.3", True, False)],
+)
+def test_doctor_knows_a_binding_that_aborts(cli, monkeypatch, version, counts, bad):
+    found = {"binding": "PySide6", "version": version, "platform": "xcb"}
+    doctor = "napari_flowsr.cli.doctor"
+    monkeypatch.setattr(f"{doctor}._probe", lambda environment: (found, ""))
+    monkeypatch.setattr(f"{doctor}._COUNTS_NONE", counts)
+    told = cli("doctor", "--json").json["display"]
+    assert ("PySide6==6.10.3" in told.get("known problem", "")) is bad
+
+
 # --- the program --------------------------------------------------------------
 
 

@@ -19,6 +19,8 @@ _PACKAGES = ("napari-flowsr", "torch", "numpy", "napari", "npe2", "scikit-image"
              "tifffile", "zarr", "dask", "safetensors")  # fmt: skip
 _BINDINGS = ("PySide6", "PyQt6", "PyQt5", "PySide2")
 _PROBE_SECONDS = 60
+# Later versions do not count references to None, True and False.
+_COUNTS_NONE = sys.version_info < (3, 12)
 
 # Run in a process of its own: Qt and OpenGL abort the process when they do not work.
 _PROBE = """
@@ -146,10 +148,24 @@ def _qt() -> dict[str, Any]:
         )
         return out
     out["qt"] = f"{said['binding']} {said['version']}, platform {said['platform']}"
+    problem = _known_problem(said["binding"], said["version"])
+    if problem:
+        out["known problem"] = problem
     out["opengl"] = said.get("opengl", f"no context here ({why or 'none offered'})")
     if "renderer" in said:
         out["renderer"] = said["renderer"]
     return out
+
+
+def _known_problem(binding: str, version: str) -> str:
+    """Faults of a Qt binding that end a viewer, with the remedy; empty if none."""
+    if (binding, version) == ("PySide6", "6.12.0") and _COUNTS_NONE:
+        return (
+            "PySide6 6.12.0 miscounts references to None and True, and Python before "
+            "3.12 aborts after some thousand calls. Remedy: pip install "
+            "'PySide6==6.10.3', or Python 3.12."
+        )
+    return ""
 
 
 def _probe(environment: dict[str, str]) -> tuple[dict[str, str], str]:
