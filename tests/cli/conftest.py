@@ -50,7 +50,10 @@ def home(tmp_path, monkeypatch) -> Path:
     flow = build(
         "compact", {"scale": 2, "width": 8, "blocks": 1, "steps": 2, "hidden": 6}
     )
-    card = ModelCard("tiny-2x", "compact", (2.0,), 1, parameters=flow.parameter_count)
+    count = flow.parameter_count
+    card = ModelCard(
+        "tiny-2x", "compact", (2.0,), 1, parameters=count, licence="CC0-1.0"
+    )
     save_model(folder / "models" / "tiny-2x.safetensors", flow, card)
     return folder
 

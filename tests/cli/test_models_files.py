@@ -159,9 +159,9 @@ def test_options_of_another_format_are_refused(cli, tmp_path, options, said):
     assert not (tmp_path / options[0]).exists()
 
 
-def test_a_package_without_a_licence_is_refused(cli, tmp_path):
+def test_a_package_without_a_licence_is_refused(cli, unlicensed, tmp_path):
     pytest.importorskip("bioimageio.spec")
-    done = cli("models", "export", "tiny-2x", tmp_path / "tiny.bioimageio.zip")
+    done = cli("models", "export", unlicensed, tmp_path / "tiny.bioimageio.zip")
     assert done.status == 2
     assert "SPDX" in done.err
     assert "--license" in done.err

@@ -94,7 +94,7 @@ def test_a_format_that_lacks_its_package_is_refused(cli, picture, monkeypatch):
                 "--config",
                 "{picture}",
             ],
-            "no text; expected a TOML file",
+            "no readable TOML file",
         ),
         (
             ["train", "{tmp}/raw", "-o", "{tmp}/m.safetensors", "--config", "{tmp}/no"],

@@ -132,11 +132,12 @@ def _recipe(
 ) -> TrainConfig:
     from dataclasses import replace
 
+    from napari_flowsr.training.config import load_config
     from napari_flowsr.training.presets import preset as find
 
     if preset is not None and path is not None:
         raise OptionError("Give --preset or --config, not both.")
-    recipe = _from_file(path) if path is not None else find(preset or "compact-2x")
+    recipe = load_config(path) if path is not None else find(preset or "compact-2x")
     changes: dict[str, Any] = {}
     for pair in setting or ():
         key, separator, text = pair.partition("=")
@@ -158,17 +159,6 @@ def _recipe(
     if steps is not None:
         changes["stages"] = tuple(replace(s, steps=steps) for s in recipe.stages)
     return recipe.with_(**changes) if changes else recipe
-
-
-def _from_file(path: Path) -> TrainConfig:
-    from napari_flowsr.training.config import load_config
-
-    try:
-        return load_config(path)
-    except UnicodeDecodeError:
-        raise OptionError(
-            f"--config is '{path}', which is no text; expected a TOML file."
-        ) from None
 
 
 def _say_left_out(left_out: Sequence[LeftOut], *, quiet: bool) -> None:
