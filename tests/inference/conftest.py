@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from every_family import as_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from every_family import as_model
 from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.flow import ConditionalFlow, Encoded
 from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from every_family import over_every_flow
 
+from every_family import over_every_flow
 from napari_flowsr.errors import (
     AxesError,
     ImageError,

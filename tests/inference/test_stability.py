@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from every_family import over_every_flow
 
+from every_family import over_every_flow
 from napari_flowsr.core.latents import LatentSpec, Place, Window
 from napari_flowsr.errors import UnstableDecodeError
 from napari_flowsr.inference import decoder
