@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import dask.array as da
 import numpy as np
+import psutil
 import pytest
 import tifffile
 
@@ -313,6 +314,16 @@ def test_png_refuses_stacks(tmp_path):
     with pytest.raises(ExportError, match="one plane"):
         write_image(tmp_path / "a.png", np.zeros((3, 4, 5)), axes="ZYX")
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_damaged_image_is_closed_again(tmp_path, suffix):
+    path = tmp_path / f"bad.{suffix}"
+    path.write_bytes(b"\xff\xd8\xff\xe0 no image")
+    # Held, as by a caller that reports it: collecting the error would close the file.
+    with pytest.raises(ImageError) as _held:
+        read_image(path)
+    assert str(path) not in {file.path for file in psutil.Process().open_files()}
 
 
 def test_damaged_png_and_unknown_formats_are_refused(tmp_path, rng):

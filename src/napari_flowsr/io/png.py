@@ -50,7 +50,9 @@ def read_raster(path: str | Path) -> ImageFile:
     if path.suffix.lower() == ".png":
         size = _png_facts(path, metadata)
     try:
-        data = np.asarray(io.imread(path))
+        # Opened here, because the reader leaves a damaged file open.
+        with path.open("rb") as file:
+            data = np.asarray(io.imread(file))
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageError(
             f"'{path}' could not be read: {error}. The file is damaged or of another "
