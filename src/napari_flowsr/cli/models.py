@@ -302,6 +302,14 @@ def remove(
         str,
         typer.Argument(help="An imported model or learned prior.", show_default=False),
     ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            help="model or prior; only where both have the name.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Delete an imported model or learned prior; built-in ones stay.
 
@@ -311,5 +319,5 @@ def remove(
     """
     from napari_flowsr.io.catalogue import remove as delete
 
-    delete(name)
+    delete(name, kind)
     say(f"Removed {name}.")

@@ -18,6 +18,7 @@ from napari_flowsr.io.checkpoint import (
     read_header,
     read_model,
 )
+from napari_flowsr.io.names import KINDS, check_kind
 from napari_flowsr.models._registry import is_deterministic
 from napari_flowsr.models.card import NOT_STATED, ModelCard, is_stated
 
@@ -98,18 +99,38 @@ def entries() -> list[Entry]:
     return found
 
 
-def remove(name: str) -> None:
-    """Delete an imported model or prior; built-in ones stay."""
-    if name in priors.prior_names() and not any(
-        card.name == name for card in collection.list_models()
-    ):
+def remove(name: str, kind: str | None = None) -> None:
+    """Delete an imported model or prior; built-in ones stay.
+
+    Parameters
+    ----------
+    name : str
+        As listed.
+    kind : str, optional
+        ``model`` or ``prior``; needed where a name stands for both, as it could in
+        older versions.
+    """
+    found = check_kind(name, kind)
+    if found == "prior":
         priors.find_prior(name).unlink()
         return
+    if kind == "prior":
+        raise ModelNotFoundError(
+            f"No learned prior {name!r} is imported; imported are "
+            f"{', '.join(priors.prior_names()) or 'none'}."
+        )
     collection.remove_model(name)
 
 
-def state_licence(name: str, licence: str) -> Entry:
+def state_licence(name: str, licence: str, kind: str | None = None) -> Entry:
     """Write into an imported model or prior which licence its weights have.
+
+    Parameters
+    ----------
+    name, kind
+        As `remove`.
+    licence : str
+        Its name.
 
     Raises
     ------
@@ -117,19 +138,22 @@ def state_licence(name: str, licence: str) -> Entry:
         If it is built in, or the text is empty or too long.
     """
     text = cleaned_licence(licence)
-    entry = next((e for e in entries() if e.name == name), None)
+    wanted = (name, check_kind(name, kind))
+    entry = next((e for e in entries() if (e.name, e.kind) == wanted), None)
     if entry is None:
-        raise ModelNotFoundError(f"No model {name!r} is imported.")
+        raise ModelNotFoundError(
+            f"No {KINDS[kind or 'model']} {name!r} is imported. Import it first."
+        )
     if entry.is_built_in or text is None:
         raise OptionError(
             f"The licence of {name!r} is to be {licence!r}; give the name of a "
             "licence, and an imported model: those of built-in ones stay."
         )
     if entry.card is None:
-        priors.import_prior(entry.path, name, overwrite=True, licence=text)
+        priors.describe_prior(name, text)
     else:
         describe_anew(entry.path, entry.card.with_(licence=text))
-    return next(e for e in entries() if (e.name, e.kind) == (name, entry.kind))
+    return next(e for e in entries() if (e.name, e.kind) == wanted)
 
 
 # --- inspecting -----------------------------------------------------------------

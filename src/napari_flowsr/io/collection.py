@@ -26,6 +26,7 @@ from napari_flowsr.io.checkpoint import (
     read_model,
     save_model,
 )
+from napari_flowsr.io.names import check_new_name
 from napari_flowsr.io.priors import find_prior
 from napari_flowsr.models.card import Model, ModelCard
 
@@ -202,21 +203,8 @@ def import_model(
     """
     path = Path(path)
     name = path.stem if name is None else name
-    if not _NAME.fullmatch(name):
-        raise OptionError(
-            f"{name!r} cannot be a model's name; up to 64 letters, digits, '.', '_', "
-            "'+' and '-' can. Give another name."
-        )
-    if (builtin_folder() / f"{name}.safetensors").exists():
-        raise OptionError(
-            f"{name!r} is the name of a built-in model. Give another name."
-        )
+    check_new_name(name, "model", overwrite=overwrite)
     target = user_folder() / f"{name}.safetensors"
-    if target.exists() and not overwrite:
-        raise OptionError(
-            f"A model {name!r} is imported already. Remove it first, give another "
-            "name, or ask for it to be overwritten."
-        )
     model = read_model(path, assume=assume)
     card = model.card.with_(name=name, licence=licence or model.card.licence)
     if source is not None:

@@ -19,16 +19,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from napari_flowsr.core.prior import LatentModule
-from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
+from napari_flowsr.errors import CheckpointError, ModelNotFoundError
 from napari_flowsr.io import foreign
 from napari_flowsr.io.atomic import atomic_path
 from napari_flowsr.io.checkpoint import file_sha256, load_weights
+from napari_flowsr.io.names import check_new_name
 from napari_flowsr.models.card import Model
 from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
 from napari_flowsr.models.learned_prior_published import infer_config, remap
 
-__all__ = ["Prior", "find_prior", "import_prior", "prior_folder", "prior_names"]
-__all__ += ["prior_header", "read_prior", "with_prior"]
+__all__ = ["Prior", "describe_prior", "find_prior", "import_prior", "prior_folder"]
+__all__ += ["prior_header", "prior_names", "read_prior", "with_prior"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
@@ -152,24 +153,24 @@ def import_prior(
     """
     path = Path(path)
     name = path.stem if name is None else name
-    if not _NAME.fullmatch(name):
-        raise OptionError(
-            f"{name!r} cannot be a prior's name; up to 64 letters, digits, '.', '_', "
-            "'+' and '-' can. Give another name."
-        )
-    target = prior_folder() / f"{name}.safetensors"
-    if target.exists() and not overwrite:
-        raise OptionError(
-            f"A learned prior {name!r} is imported already. Give another name, or ask "
-            "for it to be overwritten."
-        )
+    check_new_name(name, "prior", overwrite=overwrite)
+    _keep(path, name, licence)
+    return name
+
+
+def describe_prior(name: str, licence: str) -> None:
+    """Write into an imported prior's file which licence its weights have."""
+    _keep(prior_folder() / f"{name}.safetensors", name, licence)
+
+
+def _keep(path: Path, name: str, licence: str | None) -> None:
     prior = read_prior(path)
     tensors = {
         key: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
         for key, tensor in foreign.read_state(path).items()
     }
+    target = prior_folder() / f"{name}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     about = {"label": prior.label, "licence": licence or prior.licence}
     with atomic_path(target) as temporary:
         temporary.write_bytes(save(tensors, metadata=about))
-    return name
