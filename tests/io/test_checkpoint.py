@@ -179,7 +179,7 @@ def _edited(path: Path, **changes: object) -> None:
     ("changes", "message"),
     [
         ({"format": 2}, "format 2.*Update napari-flowsr"),
-        ({"family": "unheard"}, "cannot build.*'unheard'"),
+        ({"family": "unheard"}, "the network's 'unheard'"),
         ({"config": {"colour": 1}}, "cannot build.*'colour'"),
         ({"config": {"width": 5}}, "does not fit.*of another shape"),
         ({"config": {"steps": 3}}, r"does not fit.*missing: flow\.transforms\.2"),

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -23,29 +20,17 @@ from torch import Tensor, nn
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io import foreign
 from napari_flowsr.io.atomic import atomic_path
+from napari_flowsr.io.header import CARD, FORMAT_VERSION, KEY, Header, read_header
 from napari_flowsr.models._registry import build, config_dict
 from napari_flowsr.models.card import Model, ModelCard
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_flowsr.core.flow import ConditionalFlow
 
 __all__ = ["Header", "describe_anew", "file_sha256", "load_weights", "read_header"]
 __all__ += ["read_model", "save_model"]
-
-FORMAT_VERSION = 1
-_KEY = "napari-flowsr"
-_CARD = TypeAdapter(ModelCard)
-# The header of the largest known network is below 1 MB; more is not a header.
-_MAX_HEADER = 64 << 20
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a model file of ours says about itself."""
-
-    family: str
-    config: Mapping[str, Any]
-    card: ModelCard
 
 
 def file_sha256(path: str | Path) -> str:
@@ -123,89 +108,19 @@ def _write(
     config: Mapping[str, Any],
     card: ModelCard,
 ) -> None:
-    plain_card = _CARD.dump_python(card, mode="json", exclude={"sha256", "prior"})
+    plain_card = CARD.dump_python(card, mode="json", exclude={"sha256", "prior"})
     about = {
         "format": FORMAT_VERSION,
         "family": family,
         "config": dict(config),
         "card": plain_card,
     }
-    data = save(dict(tensors), metadata={_KEY: json.dumps(about, sort_keys=True)})
+    data = save(dict(tensors), metadata={KEY: json.dumps(about, sort_keys=True)})
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 # --- reading ------------------------------------------------------------------
-
-
-def _metadata(path: Path) -> dict[str, Any] | None:
-    """Metadata of a safetensors file; None if it is a file of another kind."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(9)
-            length = int.from_bytes(head[:8], "little")
-            if len(head) < 9 or head[8:] != b"{" or length > _MAX_HEADER:
-                return None
-            if length + 8 > size:
-                raise _truncated(path)
-            text = head[8:] + file.read(length - 1)
-        header = json.loads(text)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be read: {error.strerror or error}."
-        ) from error
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path.name} begins like a .safetensors file, but its header is damaged. "
-            "Copy or download it again."
-        ) from error
-    ends = [
-        entry["data_offsets"][1]
-        for entry in header.values()
-        if isinstance(entry, dict) and "data_offsets" in entry
-    ]
-    if max(ends, default=0) + 8 + length > size:
-        raise _truncated(path)
-    return dict(header.get("__metadata__") or {})
-
-
-def _truncated(path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"{path.name} is truncated: it ends before the tensors that its header lists. "
-        "Copy or download it again."
-    )
-
-
-def read_header(path: str | Path) -> Header | None:
-    """Family, configuration and card of a file of ours, without reading its weights.
-
-    Returns None for a file of another program.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is damaged or was written by a newer version.
-    """
-    path = Path(path)
-    metadata = _metadata(path)
-    if metadata is None or _KEY not in metadata:
-        return None
-    try:
-        about = json.loads(metadata[_KEY])
-        version = int(about["format"])
-        if version <= FORMAT_VERSION:
-            card = _CARD.validate_python(about["card"])
-            return Header(str(about["family"]), dict(about["config"]), card)
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise CheckpointError(
-            f"{path.name} has a damaged description in its header ({error!r}). Copy or "
-            "download it again."
-        ) from error
-    raise CheckpointError(
-        f"{path.name} has format {version}; this version of napari-flowsr reads up to "
-        f"{FORMAT_VERSION}. Update napari-flowsr."
-    )
 
 
 def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:

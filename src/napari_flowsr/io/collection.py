@@ -88,8 +88,9 @@ def list_models() -> list[ModelCard]:
     for name, path in _paths().items():
         try:
             cards.append(_card(name, path))
-        except FlowSRError as error:
-            _LOG.warning("Model %s is left out: %s", name, error)
+        except Exception as error:  # noqa: BLE001  one bad file hides no other
+            said = error if isinstance(error, FlowSRError) else repr(error)
+            _LOG.warning("Model %s is left out: %s", name, said)
     return cards
 
 

@@ -1,0 +1,150 @@
+"""Header of a model file: read without its weights, and checked.
+
+A ``.safetensors`` file begins with the length of a JSON object, and with that object;
+ours says family, configuration and card under `KEY` of its metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from napari_flowsr.errors import CheckpointError, OptionError
+from napari_flowsr.models.card import ModelCard
+
+__all__ = ["CARD", "FORMAT_VERSION", "KEY", "Header", "read_header"]
+
+FORMAT_VERSION = 1
+KEY = "napari-flowsr"
+CARD = TypeAdapter(ModelCard)
+# The header of the largest known network is below 1 MB; more is not a header.
+_MAX_HEADER = 64 << 20
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a model file of ours says about itself."""
+
+    family: str
+    config: Mapping[str, Any]
+    card: ModelCard
+
+
+def read_header(path: str | Path) -> Header | None:
+    """Family, configuration and card of a file of ours, without reading its weights.
+
+    Returns None for a file of another program.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, says what cannot be, or was written by a newer version.
+    """
+    path = Path(path)
+    metadata = _metadata(path)
+    if metadata is None or KEY not in metadata:
+        return None
+    try:
+        about = json.loads(metadata[KEY])
+        version = about["format"]
+        if isinstance(version, bool) or int(version) != version or version < 1:
+            raise ValueError(f"format is {version!r}; expected a whole number from 1")
+        if version <= FORMAT_VERSION:
+            card = CARD.validate_python(about["card"])
+            header = Header(str(about["family"]), dict(about["config"]), card)
+            _check(header)
+            return header
+    except (
+        ValueError, KeyError, TypeError, OverflowError, RecursionError, ValidationError,
+        OptionError,
+    ) as error:  # fmt: skip
+        raise CheckpointError(
+            f"{path.name} has a damaged description in its header ({error!r}). Copy or "
+            "download it again."
+        ) from error
+    raise CheckpointError(
+        f"{path.name} has format {version}; this version of napari-flowsr reads up to "
+        f"{FORMAT_VERSION}. Update napari-flowsr."
+    )
+
+
+def _check(header: Header) -> None:
+    """Raise `ValueError` for a card that contradicts the header or itself."""
+    card = header.card
+    if card.family != header.family:
+        raise ValueError(
+            f"the card's family is {card.family!r}, the network's {header.family!r}"
+        )
+    if card.channels < 1:
+        raise ValueError(f"channels is {card.channels}; expected 1 or more")
+    if not card.scales or not all(0 < s < math.inf for s in card.scales):
+        raise ValueError(f"scales are {list(card.scales)}; expected positive numbers")
+    if not 0 <= card.temperature < math.inf:
+        raise ValueError(f"temperature is {card.temperature}; expected 0 or more")
+    low, high = card.scale_range or (1.0, 1.0)
+    if not 0 < low <= high < math.inf:
+        raise ValueError(f"scale_range is {low:g} to {high:g}; expected least, largest")
+
+
+# --- the file -------------------------------------------------------------------
+
+
+def _metadata(path: Path) -> dict[str, Any] | None:
+    """Metadata of a safetensors file; None if it is a file of another kind."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(9)
+            length = int.from_bytes(head[:8], "little")
+            if len(head) < 9 or head[8:] != b"{" or length > _MAX_HEADER:
+                return None
+            if length + 8 > size:
+                raise _truncated(path)
+            text = head[8:] + file.read(length - 1)
+        header = json.loads(text)
+        end, metadata = _end(header), header.get("__metadata__") or {}
+        if not isinstance(metadata, dict):
+            raise ValueError(f"__metadata__ is a {type(metadata).__name__}")
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be read: {error.strerror or error}."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path.name} begins like a .safetensors file, but its header is damaged "
+            f"({str(error)[:120]}). Copy or download it again."
+        ) from error
+    if end + 8 + length > size:
+        raise _truncated(path)
+    return metadata
+
+
+def _end(header: dict[str, Any]) -> int:
+    """Where the last tensor ends; `ValueError` for an entry that is none."""
+    last = 0
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+        if not (
+            isinstance(offsets, list)
+            and len(offsets) == 2
+            and all(type(offset) is int for offset in offsets)
+            and 0 <= offsets[0] <= offsets[1]
+        ):
+            raise ValueError(f"the tensor {name[:60]!r} has no valid data_offsets")
+        last = max(last, offsets[1])
+    return last
+
+
+def _truncated(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} is truncated: it ends before the tensors that its header lists. "
+        "Copy or download it again."
+    )

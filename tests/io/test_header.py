@@ -1,0 +1,91 @@
+"""Headers of model files that are malformed, or say what cannot be."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from napari_flowsr.errors import CheckpointError
+from napari_flowsr.io import catalogue, collection
+from napari_flowsr.io.checkpoint import read_header, read_model, save_model
+from napari_flowsr.models._registry import build
+from napari_flowsr.models.card import ModelCard
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NAPARI_FLOWSR_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    flow = build("compact", {"width": 4, "blocks": 1, "steps": 1, "hidden": 4})
+    save_model(
+        tmp_path / "m.safetensors", flow, ModelCard("m", "compact", flow.scales, 1)
+    )
+    return tmp_path / "m.safetensors"
+
+
+def _with_header(path: Path, text: str, tensors: bytes = b"\0" * 8) -> None:
+    data = text.encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack("<Q", len(data)) + data + tensors)
+
+
+def _edit(path: Path, card: dict[str, Any] | None = None, **changes: Any) -> None:
+    """Change the description in the header; tensors stay."""
+    data = path.read_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + length])
+    about = json.loads(header["__metadata__"]["napari-flowsr"])
+    about["config"].update(changes.pop("config", {}))
+    about["card"].update(card or {})
+    about.update(changes)
+    header["__metadata__"]["napari-flowsr"] = json.dumps(about)
+    _with_header(path, json.dumps(header), data[8 + length :])
+
+
+_ENTRY = '{"a":{"dtype":"F32","shape":[1],"data_offsets":%s}}'
+_MALFORMED = [
+    *(_ENTRY % offsets for offsets in ("5", "[0]", '["0","4"]', "[4,0]", "[-1,2]")),
+    '{"a":5}',
+    '{"__metadata__":"abc"}',
+    '{"__metadata__":[1,2]}',
+    '{"__metadata__":{"napari-flowsr":5}}',
+    '{"a":' + "[" * 200000,
+]
+
+
+@pytest.mark.parametrize("text", _MALFORMED, ids=lambda text: text[:60])
+def test_a_malformed_header_is_named(text: str, home: Path, tmp_path: Path) -> None:
+    _with_header(tmp_path / "bad.safetensors", text)
+    for read in (
+        read_header,
+        read_model,
+        catalogue.inspect_file,
+        catalogue.import_file,
+    ):
+        with pytest.raises(CheckpointError, match=r"bad\.safetensors"):
+            read(tmp_path / "bad.safetensors")
+    _with_header(home / "models" / "bad.safetensors", text)
+    assert "micro-2x" in [entry.name for entry in catalogue.entries()]
+
+
+def test_whatever_one_file_raises_the_others_are_listed(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalogue.import_file(path, "odd")
+
+    def failing(file: Path) -> Any:
+        if file.stem == "odd":
+            raise ZeroDivisionError("unforeseen")
+        return read_header(file)
+
+    monkeypatch.setattr(collection, "read_header", failing)
+    assert "micro-2x" in [card.name for card in collection.list_models()]
+    assert "odd is left out: ZeroDivisionError" in caplog.text
