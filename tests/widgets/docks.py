@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import torch
+
+from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
 
 WAIT = 60_000  # ms; the machine may be busy
 
@@ -52,3 +55,15 @@ def edges(layer):
         np.array(layer.data_to_world((*zero, *corner)))[-2:]
         for corner in ((-0.5, -0.5), size - 0.5)
     ]
+
+
+def prior_file(folder, name="lp"):
+    """A learned prior of LINF-LP, untrained, as published: states no licence."""
+    config = LearnedPriorConfig("patch", level_channels=(27,), dim=4, depth=1)
+    state = {
+        key.removeprefix("generator."): value
+        for key, value in build_prior(config).state_dict().items()
+    }
+    path = folder / f"{name}.pth"
+    torch.save({"prior_model": {"name": "unet", "sd": state}}, path)
+    return path

@@ -77,10 +77,13 @@ class UpscaleDock(RunDock):
             self._show(event)
 
     def _show_notice(self, event: Notice) -> None:
-        # Of a listed model the form says it all the time.
-        told = self.form.input.model.warning.isVisibleTo(self)
-        for text in () if told else event.texts:
-            show_warning(text)
+        # What the form says all the time is not said again.
+        model, more = self.form.input.model, self.form.advanced
+        told = model.texts if model.warning.isVisibleTo(self) else ()
+        told += more.prior_warning.texts if more.isExpanded() else ()
+        for text in event.texts:
+            if text not in told:
+                show_warning(text)
 
     def _show_preview(self, event: Preview) -> None:
         viewer = self.viewer

@@ -18,6 +18,7 @@ from superqt import QCollapsible
 
 from napari_flowsr.models.card import ModelCard
 from napari_flowsr.widgets.parts.fields import Bindings, find_data
+from napari_flowsr.widgets.parts.prior_warning import PriorWarning
 from napari_flowsr.widgets.parts.scale_fields import ScaleFields
 
 __all__ = ["AdvancedFields"]
@@ -67,6 +68,9 @@ class AdvancedFields(QCollapsible):
             "The learned prior; import its file as a model to have it here",
         )
         rows.addRow("Learned prior", self.prior_model)
+        # Before the prior is used, not after.
+        self.prior_warning = PriorWarning(self.session)
+        rows.addRow(self.prior_warning)
         self._rows = rows
         self.session.events.prior.connect(self._show_priors)
         self._show_priors()

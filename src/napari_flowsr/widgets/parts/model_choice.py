@@ -98,6 +98,7 @@ class ModelChoice(QWidget):
         layout.addWidget(self.warning)
         layout.addWidget(self.card)
         self._cards: dict[str, ModelCard] = {}
+        self.texts: tuple[str, ...] = ()
         self.refresh()
         self.box.currentIndexChanged.connect(self._emit)
         # Models may have been imported since.
@@ -179,6 +180,6 @@ class ModelChoice(QWidget):
         card = self.chosen_card
         without = "" if self._cards else self._without
         self.card.setText(without if card is None else describe(card))
-        warned = () if card is None else notices(card)
-        self.warning.setText(warning_html(warned))
-        self.warning.setVisible(bool(warned))
+        self.texts = () if card is None else notices(card)
+        self.warning.setText(warning_html(self.texts))
+        self.warning.setVisible(bool(self.texts))
