@@ -11,7 +11,9 @@ import pytest
 from napari.layers import Image, Labels, Points
 
 from napari_flowsr.errors import OptionError
-from napari_flowsr.widgets._session import Session, check_image_layer
+from napari_flowsr.io.checkpoint import save_model
+from napari_flowsr.widgets._checks import check_image_layer
+from napari_flowsr.widgets._session import Session
 
 
 class StandIn:
@@ -206,3 +208,22 @@ def test_options_are_those_of_a_posterior(session, model):
     assert options["nan"] == "fill"
     post = posterior(session.image.data, model, **options)
     assert post.sample(1).shape == (1, 16, 12)
+
+
+@pytest.mark.parametrize("scale", [0.5, 3, 50, float("nan")])
+def test_the_scale_is_checked_against_the_card_of_a_name(session, scale):
+    session.model, session.scale = "micro-2x", scale
+    problem = session.problems()["scale"]
+    assert "the model 'micro-2x' has 2" in problem
+    assert "Choose another scale" in problem
+
+
+def test_the_scale_is_checked_against_the_range_of_a_card(session, any_scale, tmp_path):
+    path = tmp_path / "any.safetensors"
+    save_model(path, any_scale.flow, any_scale.card.with_(sha256=""))
+    session.model = path
+    for scale, fits in ((0.5, False), (50, False), (3.3, True), (32, True)):
+        session.scale = scale
+        assert ("scale" not in session.problems()) == fits, scale
+    session.scale = 50
+    assert "any from 1 to 32" in session.problems()["scale"]

@@ -15,7 +15,8 @@ from napari_flowsr.inference.rescale import DEFAULT_MODEL, HOW_TO_GET_ONE
 from napari_flowsr.inference.rescale_planes import check_rescales
 from napari_flowsr.inference.rescaled import RescaledLatents
 from napari_flowsr.models.card import Model, ModelCard
-from napari_flowsr.widgets._session import Session, card_of, check_image_layer
+from napari_flowsr.widgets._checks import card_of, check_image_layer
+from napari_flowsr.widgets._session import Session
 
 __all__ = ["RESCALE_OUTPUTS", "RescaleSession", "can_rescale", "first_rescaling_model"]
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from psygnal import SignalGroupDescriptor
 
 from napari_flowsr.errors import FlowSRError, OptionError
@@ -24,10 +23,16 @@ from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models._registry import is_deterministic
 from napari_flowsr.models.card import Model, ModelCard
 from napari_flowsr.widgets._calibration import takes_pixel_size
+from napari_flowsr.widgets._checks import (
+    card_of,
+    check_image_layer,
+    check_scale,
+    check_whole,
+    is_box,
+)
 from napari_flowsr.widgets._geometry import pixel_um
 
-__all__ = ["MAX_TEMPERATURE", "OUTPUT_KINDS", "Session", "card_of"]
-__all__ += ["check_image_layer"]
+__all__ = ["MAX_TEMPERATURE", "OUTPUT_KINDS", "Session"]
 
 OUTPUT_KINDS = ("samples", "mean", "std", "range")
 """What a run can add: samples, their mean, standard deviation, and 5-95 % range."""
@@ -195,7 +200,7 @@ class Session:
             )
 
     def _check_samples(self) -> None:
-        _whole("The number of samples", self.samples, 1)
+        check_whole("The number of samples", self.samples, 1)
         if self.samples < 2 and self._wants_spread() and not self._single():
             raise OptionError(
                 "One sample has no spread: uncertainty and range need at least 2 "
@@ -213,16 +218,21 @@ class Session:
             )
 
     def _check_seed(self) -> None:
-        _whole("The seed", self.seed, 0)
+        check_whole("The seed", self.seed, 0)
 
     def _check_scale(self) -> None:
         if self.scale is None:
             return
         if not isinstance(self.scale, numbers.Real):
-            raise OptionError(f"Scale is {self.scale!r}; give a number, or None.")
-        # Of a name only the file tells the scales; then the run checks them.
+            raise OptionError(
+                f"Scale is {self.scale!r}; give a number, or leave it to the model."
+            )
+        card = self._card()
         if isinstance(self.model, Model):
             self.model.flow.check_scale(float(self.scale))
+        elif card is not None:
+            # Of other files only reading the whole tells; then the run checks it.
+            check_scale(float(self.scale), card)
 
     def _check_prior(self) -> None:
         Options(prior=self.prior)
@@ -250,7 +260,7 @@ class Session:
 
     def _check_tile(self) -> None:
         if self.tile is not None and self.tile != "auto":
-            _whole("The tile's side in input pixels", self.tile, 1)
+            check_whole("The tile's side in input pixels", self.tile, 1)
 
     def _check_outputs(self) -> None:
         given = self.outputs
@@ -290,52 +300,9 @@ class Session:
     def _check_roi(self) -> None:
         roi = self.roi
         known = isinstance(roi, str) and roi in ("whole", "view")
-        boxed = isinstance(roi, tuple) and len(roi) == 4 and _is_box(roi)
+        boxed = isinstance(roi, tuple) and len(roi) == 4 and is_box(roi)
         if not (known or boxed or type(roi).__name__ == "Shapes"):
             raise OptionError(
                 f"The region is {roi!r}; choose 'whole', 'view', a Shapes layer, or "
                 "(y, x, height, width) in whole pixels of the image."
             )
-
-
-def _is_box(roi: tuple[Any, ...]) -> bool:
-    whole = all(isinstance(v, numbers.Integral) for v in roi)
-    return whole and min(roi[2:]) > 0
-
-
-def _whole(what: str, value: Any, least: int | None) -> None:
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or (least is not None and value < least):
-        bound = "" if least is None else f" of at least {least}"
-        raise OptionError(f"{what} is {value!r}; give a whole number{bound}.")
-
-
-def card_of(model: str | Path) -> ModelCard | None:
-    """Card in the header of a file of ours; other files have none."""
-    from napari_flowsr.io.checkpoint import read_header
-    from napari_flowsr.io.collection import find_model
-
-    header = read_header(find_model(model))
-    return None if header is None else header.card
-
-
-def check_image_layer(layer: Any, deed: str = "upscaled") -> None:
-    """Raise `OptionError` unless ``layer`` is an Image layer of real numbers."""
-    if layer is None:
-        raise OptionError(
-            "There is no image chosen. Choose or open one, or use File > Open Sample."
-        )
-    kind = getattr(layer, "_type_string", type(layer).__name__)
-    if kind != "image":
-        raise OptionError(
-            f"'{getattr(layer, 'name', layer)}' is a {kind} layer; only Image layers "
-            f"can be {deed}. Choose an image."
-        )
-    data = layer.data[0] if layer.multiscale else layer.data
-    if np.dtype(data.dtype).kind not in "biuf":
-        raise OptionError(
-            f"'{layer.name}' holds {data.dtype} values; real numbers are needed. "
-            "Convert it, for example to its magnitude."
-        )
-    if layer.ndim < 2:
-        raise OptionError(f"'{layer.name}' has one axis; an image has at least two.")

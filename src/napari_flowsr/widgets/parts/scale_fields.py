@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 from qtpy.QtCore import Signal
@@ -29,16 +30,15 @@ class _ScaleBox(QComboBox):
         self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.currentIndexChanged.connect(lambda _: self.changed.emit())
 
-    def value(self) -> float | None:
-        """Scale that is shown."""
+    def value(self) -> float | str | None:
+        """Scale that is shown; text that is none, for the session to name."""
         text = self.currentText().rstrip("× x").replace(",", ".")
         if text == _MODELS_OWN.rstrip("× x") or not text:
             return None
         try:
             return float(text)
         except ValueError:
-            data: float | None = self.currentData()
-            return data
+            return self.currentText()
 
     def show_value(self, value: Any) -> None:
         """Choose the item of a value, or write it into an editable box."""
@@ -46,7 +46,8 @@ class _ScaleBox(QComboBox):
         if index >= 0:
             self.setCurrentIndex(index)
         elif self.isEditable() and value is not None:
-            self.setEditText(f"{float(value):g}")
+            text = isinstance(value, str)
+            self.setEditText(value if text else f"{float(value):g}")
 
     def offer(
         self, scales: tuple[float, ...], span: tuple[float, float] | None
@@ -112,7 +113,7 @@ class ScaleFields:
         self._has_range = span is not None
         self.scale.blockSignals(True)
         self.scale.offer(scales, span)
-        kept = self.session.scale
+        kept = self._scale_set()
         fits = kept in scales or (span and kept and span[0] <= kept <= span[1])
         self.scale.show_value(kept if fits else None)
         self.scale.blockSignals(False)
@@ -120,8 +121,13 @@ class ScaleFields:
             self.session.scale = None
         self._show_target()
 
+    def _scale_set(self) -> float | None:
+        """That of the session, if it is a number: scripts and people err."""
+        scale = self.session.scale
+        return scale if isinstance(scale, numbers.Real) else None
+
     def _show_target(self) -> None:
-        size, scale = self.session.input_um, self.session.scale
+        size, scale = self.session.input_um, self._scale_set()
         self._rows.setRowVisible(self.target, self._has_range and size is not None)
         self.target.blockSignals(True)
         self.target.setValue(size / scale if size and scale else 0.0)
