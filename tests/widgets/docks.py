@@ -7,6 +7,9 @@ import threading
 import numpy as np
 import torch
 
+from napari_flowsr.io.checkpoint import save_model
+from napari_flowsr.models._registry import build
+from napari_flowsr.models.card import ModelCard
 from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
 
 WAIT = 60_000  # ms; the machine may be busy
@@ -66,4 +69,13 @@ def prior_file(folder, name="lp"):
     }
     path = folder / f"{name}.pth"
     torch.save({"prior_model": {"name": "unet", "sd": state}}, path)
+    return path
+
+
+def tiny_file(folder, name="own"):
+    """A model file of ours whose card states no licence."""
+    flow = build("compact", {"width": 4, "blocks": 1, "steps": 1, "hidden": 4})
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.safetensors"
+    save_model(path, flow, ModelCard(name, "compact", (2.0,), 1))
     return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_warning
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer, QUrl, Signal
+from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -26,6 +25,7 @@ from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.io.atomic import make_folder
 from napari_flowsr.io.catalogue import Entry, proposed_name, remove, state_licence
 from napari_flowsr.io.collection import user_folder
+from napari_flowsr.widgets._bridge import Bridge
 from napari_flowsr.widgets._importing import Outcome, Wanted, fetch_all
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets.parts.download_form import DownloadForm
@@ -35,26 +35,6 @@ from napari_flowsr.widgets.parts.model_list import ModelList
 __all__ = ["ModelsDock"]
 
 _FILTER = "Model files (*.safetensors *.pth *.pt);;All files (*)"
-_INTERVAL = 0.1  # seconds between two messages of a worker
-
-
-class _Bridge(QObject):
-    """Messages of the worker thread; Qt brings them to the main thread."""
-
-    progressed = Signal(str, int, int)
-
-    def __init__(self, parent: QObject) -> None:
-        super().__init__(parent)
-        self._last = 0.0
-
-    def tell(self, message: str, done: int, total: int) -> None:
-        """Called in the worker thread; throttled."""
-        now = time.monotonic()
-        if done and now - self._last < _INTERVAL:
-            return
-        self._last = now
-        # Qt's integers have 32 bits: kilobytes.
-        self.progressed.emit(message, done >> 10, total >> 10)
 
 
 class ModelsDock(QWidget):
@@ -69,7 +49,7 @@ class ModelsDock(QWidget):
         self.setAcceptDrops(True)
         self._cancelled = threading.Event()
         self._worker: Any = None
-        self._bridge = _Bridge(self)
+        self._bridge = Bridge(self)
         self._bridge.progressed.connect(self._on_progress)
         self._build()
         self._connect()
@@ -87,9 +67,9 @@ class ModelsDock(QWidget):
         """The one whose card is shown."""
         return self.list.chosen
 
-    def choose(self, name: str) -> None:
-        """Show the card of a model."""
-        self.list.choose(name)
+    def choose(self, name: str, kind: str | None = None) -> None:
+        """Show the card of a model, or of a learned prior (``kind="prior"``)."""
+        self.list.choose(name, kind)
 
     @property
     def is_busy(self) -> bool:
@@ -151,27 +131,35 @@ class ModelsDock(QWidget):
         """End a download, or what follows the file that is being imported."""
         self._cancelled.set()
 
-    def remove(self, name: str, *, confirm: bool = True) -> bool:
+    def remove(
+        self, name: str, *, kind: str | None = None, confirm: bool = True
+    ) -> bool:
         """Delete an imported model after a question; tell whether it was done.
+
+        ``kind`` is ``"model"`` or ``"prior"``, where both have the name.
 
         Raises
         ------
         OptionError, ModelNotFoundError
             If it is built in, or there is none.
         """
-        entry = next((e for e in self.models if e.name == name), None)
+        entry = self.list.find(name, kind)
         if confirm and entry is not None and not entry.is_built_in:
             question = f"Delete '{name}'?\n{entry.path}\nThis cannot be undone."
             if not self._confirmed("Remove model", question):
                 return False
-        remove(name)
+        # What the question named is deleted, and nothing else of that name.
+        remove(name, kind=kind if entry is None else entry.kind)
         self.say(f"'{name}' was removed.")
         changes.models.emit()
         return True
 
-    def state_licence(self, name: str, licence: str) -> None:
+    def state_licence(
+        self, name: str, licence: str, *, kind: str | None = None
+    ) -> None:
         """Write into an imported model which licence its weights have."""
-        state_licence(name, licence)
+        entry = self.list.find(name, kind)
+        state_licence(name, licence, kind=kind if entry is None else entry.kind)
         self.say(f"The licence of '{name}' was written into its file.")
         changes.models.emit()
 
@@ -260,7 +248,8 @@ class ModelsDock(QWidget):
             show_error(str(error) or type(error).__name__)
         if outcome.entries:
             changes.models.emit()
-            self.choose(outcome.entries[-1].name)
+            last = outcome.entries[-1]
+            self.choose(last.name, last.kind)
             self.form.hide()
         for entry in outcome.entries:
             if not entry.licence_is_stated:
@@ -302,8 +291,9 @@ class ModelsDock(QWidget):
         self._guarded(partial(self.download, address, sha256))
 
     def _on_remove(self) -> None:
-        if self.chosen is not None:
-            self._guarded(partial(self.remove, self.chosen.name))
+        chosen = self.chosen
+        if chosen is not None:
+            self._guarded(partial(self.remove, chosen.name, kind=chosen.kind))
 
     def _on_licence(self) -> None:
         chosen = self.chosen
@@ -313,7 +303,8 @@ class ModelsDock(QWidget):
             self, "Licence", f"Licence of the weights of '{chosen.name}':"
         )
         if agreed:
-            self._guarded(partial(self.state_licence, chosen.name, text))
+            state = partial(self.state_licence, chosen.name, text, kind=chosen.kind)
+            self._guarded(state)
 
     def _confirmed(self, title: str, question: str) -> bool:
         answer = QMessageBox.question(self, title, question)

@@ -52,10 +52,9 @@ class ModelList(QWidget):
         self.names.currentRowChanged.connect(self._show)
         self.refresh()
 
-    def refresh(self, choose: str | None = None) -> None:
-        """Read the collection anew, and choose ``choose`` or what was chosen."""
+    def refresh(self) -> None:
+        """Read the collection anew, and choose what was chosen."""
         chosen = self.chosen
-        wanted = choose or (None if chosen is None else chosen.name)
         self._entries = entries()
         self.names.blockSignals(True)
         self.names.clear()
@@ -67,9 +66,9 @@ class ModelList(QWidget):
             if mark:
                 item.setToolTip("No licence is stated for these weights.")
             self.names.addItem(item)
-        names = [entry.name for entry in self._entries]
-        row = names.index(wanted) if wanted in names else 0
-        self.names.setCurrentRow(row if names else -1)
+        same = None if chosen is None else self.find(chosen.name, chosen.kind)
+        row = 0 if same is None else self._entries.index(same)
+        self.names.setCurrentRow(row if self._entries else -1)
         self.names.blockSignals(False)
         self._show()
 
@@ -84,11 +83,21 @@ class ModelList(QWidget):
         row = self.names.currentRow()
         return self._entries[row] if 0 <= row < len(self._entries) else None
 
-    def choose(self, name: str) -> None:
+    def find(self, name: str, kind: str | None = None) -> Entry | None:
+        """Entry of a name; without a ``kind`` the chosen one before others."""
+        chosen = self.chosen
+        if kind is None and chosen is not None and chosen.name == name:
+            return chosen
+        return next(
+            (e for e in self._entries if e.name == name and kind in (None, e.kind)),
+            None,
+        )
+
+    def choose(self, name: str, kind: str | None = None) -> None:
         """Choose by name; nothing happens if it is not listed."""
-        for row, entry in enumerate(self._entries):
-            if entry.name == name:
-                self.names.setCurrentRow(row)
+        entry = self.find(name, kind)
+        if entry is not None:
+            self.names.setCurrentRow(self._entries.index(entry))
 
     def _show(self, *_: int) -> None:
         chosen = self.chosen

@@ -1,0 +1,89 @@
+"""The Models dock where names meet: two kinds, two files, a download."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from docks import prior_file, tiny_file
+from qtpy.QtWidgets import QInputDialog, QMessageBox
+
+from napari_flowsr.io import catalogue
+from napari_flowsr.widgets import models_dock
+from napari_flowsr.widgets.models_dock import ModelsDock
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_FLOWSR_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def told(monkeypatch):
+    said = []
+    monkeypatch.setattr(models_dock, "show_error", said.append)
+    monkeypatch.setattr(models_dock, "show_warning", said.append)
+    return said
+
+
+@pytest.fixture
+def dock(qtbot, home, told):
+    widget = ModelsDock()
+    qtbot.addWidget(widget)
+    return widget
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Questions that were asked; they are answered with Yes."""
+    texts = []
+
+    def question(_, title, text):
+        texts.append(text)
+        return QMessageBox.StandardButton.Yes
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    return texts
+
+
+def finished(qtbot, dock):
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=60_000)
+
+
+# --- a model and a learned prior of the same name -----------------------------
+
+
+@pytest.fixture
+def twins(dock, home, tmp_path):
+    """Of an older version, which allowed a model and a prior of the same name."""
+    entry = catalogue.import_file(prior_file(tmp_path), "same", licence="not stated")
+    model = home / "models" / "same.safetensors"
+    model.parent.mkdir(exist_ok=True)
+    shutil.copy(tiny_file(tmp_path), model)
+    dock.refresh()
+    return {"model": model, "prior": entry.path}
+
+
+@pytest.mark.parametrize("kind", ["model", "prior"])
+def test_the_chosen_row_is_removed_and_no_other(dock, twins, asked, kind):
+    dock.choose("same", kind)
+    assert dock.chosen.kind == kind
+    dock.buttons["remove"].click()
+    assert str(twins[kind]) in asked[0]
+    assert not twins[kind].exists()
+    (other,) = {"model", "prior"} - {kind}
+    assert twins[other].exists()
+    assert [e.kind for e in dock.models if e.name == "same"] == [other]
+
+
+@pytest.mark.parametrize("kind", ["model", "prior"])
+def test_the_licence_is_written_into_the_chosen_row(dock, twins, monkeypatch, kind):
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_: ("CC0-1.0", True))
+    dock.choose("same", kind)
+    dock.buttons["licence"].click()
+    stated = {e.kind: e.licence for e in dock.models if e.name == "same"}
+    (other,) = {"model", "prior"} - {kind}
+    assert stated == {kind: "CC0-1.0", other: "not stated"}
+    # Still chosen, though the list was read anew.
+    assert (dock.chosen.name, dock.chosen.kind) == ("same", kind)
