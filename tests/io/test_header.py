@@ -12,7 +12,7 @@ import pytest
 from napari_flowsr.errors import CheckpointError
 from napari_flowsr.io import catalogue, collection
 from napari_flowsr.io.checkpoint import read_header, read_model, save_model
-from napari_flowsr.models._registry import build
+from napari_flowsr.models._registry import build, example_configs, families
 from napari_flowsr.models.card import ModelCard
 
 
@@ -89,3 +89,40 @@ def test_whatever_one_file_raises_the_others_are_listed(
     monkeypatch.setattr(collection, "read_header", failing)
     assert "micro-2x" in [card.name for card in collection.list_models()]
     assert "odd is left out: ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("config", [{"width": 400000}, {"hidden": 10**30}], ids=str)
+def test_a_huge_network_is_refused_before_it_takes_memory(
+    path: Path, config: dict[str, Any]
+) -> None:
+    _edit(path, config=config)
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match=r"m\.safetensors"):
+        read_model(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 200_000
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no memory"), MemoryError()], ids=repr)
+def test_a_network_that_cannot_be_built_is_named(
+    path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("napari_flowsr.io.checkpoint.build", failing)
+    with pytest.raises(CheckpointError, match="cannot be built"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("family", families())
+def test_all_families_are_read_as_they_were_written(
+    tmp_path: Path, family: str
+) -> None:
+    """They can be built without memory, which is how their files are checked."""
+    for number, config in enumerate(example_configs(family)):
+        flow = build(family, config).eval()
+        card = ModelCard("m", family, flow.scales, flow.channels)
+        save_model(tmp_path / f"{number}.safetensors", flow, card)
+        again = read_model(tmp_path / f"{number}.safetensors").flow.state_dict()
+        assert all(again[k].equal(v) for k, v in flow.state_dict().items())

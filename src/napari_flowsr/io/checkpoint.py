@@ -144,6 +144,14 @@ def load_weights(
     CheckpointError
         Names the tensors that are missing, left over, or of another shape.
     """
+    _check_tensors(network, tensors, path, label)
+    check_finite(tensors, path)
+    network.load_state_dict(dict(tensors))
+
+
+def _check_tensors(
+    network: nn.Module, tensors: Mapping[str, Tensor], path: Path, label: str
+) -> None:
     own = network.state_dict()
     problems = {
         "missing": sorted(set(own) - set(tensors)),
@@ -165,8 +173,33 @@ def load_weights(
             f"asks for; tensors {'; '.join(found)}. The file is damaged, or of a "
             "variant that this version does not know."
         )
-    check_finite(tensors, path)
-    network.load_state_dict(dict(tensors))
+
+
+def _network(
+    path: Path, family: str, config: Any, tensors: Mapping[str, Tensor]
+) -> ConditionalFlow:
+    """Build a network with these weights; memory is taken only if they fit.
+
+    Raises
+    ------
+    CheckpointError
+        If they do not fit, or no such network can be built.
+    OptionError
+        If the family or its configuration is unknown.
+    """
+    try:
+        with torch.device("meta"):
+            _check_tensors(build(family, config), tensors, path, family)
+        flow = build(family, config)
+    except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError,
+            ValueError) as error:  # fmt: skip
+        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        raise CheckpointError(
+            f"{path.name} describes a {family} network that cannot be built ({reason})."
+            " The file is damaged, or too large for this computer."
+        ) from error
+    load_weights(flow, tensors, path, flow.family)
+    return flow
 
 
 def _read_own(path: Path, header: Header) -> Model:
@@ -177,13 +210,12 @@ def _read_own(path: Path, header: Header) -> Model:
             f"{path.name} is damaged ({error}). Copy or download it again."
         ) from error
     try:
-        flow = build(header.family, header.config)
+        flow = _network(path, header.family, header.config, tensors)
     except OptionError as error:
         raise CheckpointError(
             f"{path.name} needs a network that this version cannot build. {error} "
             "Update napari-flowsr, or train the model again."
         ) from error
-    load_weights(flow, tensors, path, flow.family)
     return Model(header.card, flow)
 
 
@@ -225,8 +257,7 @@ def read_model(
     header = read_header(path)
     if header is None:
         found = foreign.read_official(path, assume)
-        flow = build(found.card.family, found.config)
-        load_weights(flow, found.tensors, path, flow.family)
+        flow = _network(path, found.card.family, found.config, found.tensors)
         model = Model(found.card, flow)
     elif assume:
         raise OptionError(

@@ -15,6 +15,8 @@ __all__ += ["log_abs_det", "random_rotation"]
 def random_rotation(channels: int, generator: torch.Generator | None = None) -> Tensor:
     """Random orthogonal matrix ``(channels, channels)`` with determinant +1."""
     gauss = torch.randn(channels, channels, dtype=torch.float64, generator=generator)
+    if gauss.is_meta:  # built only for its shapes, which have no determinant
+        return gauss.to(torch.get_default_dtype())
     q, r = torch.linalg.qr(gauss)
     q = q * torch.sign(torch.diagonal(r))  # uniform (Haar), not biased by QR's signs
     if torch.linalg.det(q) < 0:
