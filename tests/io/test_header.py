@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from napari_flowsr.errors import CheckpointError
+from napari_flowsr.errors import CheckpointError, OptionError
 from napari_flowsr.io import catalogue, collection
 from napari_flowsr.io.checkpoint import read_header, read_model, save_model
 from napari_flowsr.models._registry import build, example_configs, families
-from napari_flowsr.models.card import ModelCard
+from napari_flowsr.models.card import ModelCard, Normalisation
 
 
 @pytest.fixture(autouse=True)
@@ -126,3 +126,35 @@ def test_all_families_are_read_as_they_were_written(
         save_model(tmp_path / f"{number}.safetensors", flow, card)
         again = read_model(tmp_path / f"{number}.safetensors").flow.state_dict()
         assert all(again[k].equal(v) for k, v in flow.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"format": -1}, "format is -1"),
+        ({"format": 0.5}, "format is 0.5"),
+        ({"format": "1"}, "damaged description"),
+        ({"card": {"family": "srflow"}}, "family is 'srflow', the network's 'compact'"),
+        ({"card": {"channels": 7}}, "channels 7, the network has 1"),
+        ({"card": {"channels": 0}}, "channels is 0"),
+        ({"card": {"scales": []}}, "scales are "),
+        ({"card": {"scales": [2.0, 3.0]}}, "the scale 3, which the network does not"),
+        ({"card": {"scale_range": [1.0, 8.0]}}, "the scale 8, which"),
+        ({"card": {"scale_range": [8.0, 1.0]}}, "scale_range is 8 to 1"),
+        ({"card": {"temperature": -1}}, "temperature is -1"),
+        ({"card": {"normalisation": {"kind": "foo"}}}, "Normalisation is 'foo'"),
+        ({"card": {"normalisation": {"low": 90, "high": 10}}}, "from 90.0 to 10.0"),
+    ],
+    ids=str,
+)
+def test_cards_that_contradict_themselves_or_the_network(
+    path: Path, changes: dict[str, Any], said: str
+) -> None:
+    _edit(path, **changes)
+    with pytest.raises(CheckpointError, match=said):
+        read_model(path)
+
+
+def test_an_unknown_normalisation_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"Normalisation is 'foo'.*give 'percentile'"):
+        Normalisation("foo")

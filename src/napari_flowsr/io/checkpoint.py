@@ -202,6 +202,23 @@ def _network(
     return flow
 
 
+def _check_card(card: ModelCard, flow: ConditionalFlow, path: Path) -> None:
+    """Raise `CheckpointError` for a card that the network contradicts."""
+    problem = ""
+    if card.channels != flow.channels:
+        problem = f"channels {card.channels}, the network has {flow.channels}"
+    for scale in (*card.scales, *(card.scale_range or ())):
+        try:
+            flow.check_scale(scale)
+        except OptionError:
+            problem = f"the scale {scale:g}, which the network does not have"
+    if problem:
+        raise CheckpointError(
+            f"{path.name}: its card says {problem}. The file was changed or written by "
+            "another program; download it again, or train the model again."
+        )
+
+
 def _read_own(path: Path, header: Header) -> Model:
     try:
         tensors = load_file(path)
@@ -216,6 +233,7 @@ def _read_own(path: Path, header: Header) -> Model:
             f"{path.name} needs a network that this version cannot build. {error} "
             "Update napari-flowsr, or train the model again."
         ) from error
+    _check_card(header.card, flow, path)
     return Model(header.card, flow)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.errors import OptionError
 
 __all__ = ["NOT_STATED", "OWN_NETWORK", "Degradation", "Model", "ModelCard"]
 __all__ += ["Normalisation", "is_stated"]
@@ -15,6 +16,8 @@ NOT_STATED = "not stated"
 """Licence of weights whose authors give none."""
 OWN_NETWORK = "own network"
 """Name of the degradation of a model that makes its LR images itself (rescaling)."""
+
+_NORMALISATIONS = ("percentile", "dtype")
 
 
 def is_stated(licence: str) -> bool:
@@ -42,6 +45,14 @@ class Normalisation:
     kind: str = "percentile"
     low: float = 0.1
     high: float = 99.9
+
+    def __post_init__(self) -> None:
+        if self.kind not in _NORMALISATIONS or not 0 <= self.low < self.high <= 100:
+            raise OptionError(
+                f"Normalisation is {self.kind!r} from {self.low!r} to {self.high!r}; "
+                f"give {' or '.join(map(repr, _NORMALISATIONS))}, and two percentiles "
+                "from 0 to 100, the lower one first."
+            )
 
 
 @dataclass(frozen=True)
