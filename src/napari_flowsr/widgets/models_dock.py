@@ -143,7 +143,7 @@ class ModelsDock(QWidget):
         OptionError, ModelNotFoundError
             If it is built in, or there is none.
         """
-        entry = self.list.find(name, kind)
+        entry = self.list.entry_of(name, kind)
         if confirm and entry is not None and not entry.is_built_in:
             question = f"Delete '{name}'?\n{entry.path}\nThis cannot be undone."
             if not self._confirmed("Remove model", question):
@@ -158,7 +158,7 @@ class ModelsDock(QWidget):
         self, name: str, licence: str, *, kind: str | None = None
     ) -> None:
         """Write into an imported model which licence its weights have."""
-        entry = self.list.find(name, kind)
+        entry = self.list.entry_of(name, kind)
         state_licence(name, licence, kind=kind if entry is None else entry.kind)
         self.say(f"The licence of '{name}' was written into its file.")
         changes.models.emit()

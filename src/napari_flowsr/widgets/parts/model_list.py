@@ -66,7 +66,7 @@ class ModelList(QWidget):
             if mark:
                 item.setToolTip("No licence is stated for these weights.")
             self.names.addItem(item)
-        same = None if chosen is None else self.find(chosen.name, chosen.kind)
+        same = None if chosen is None else self.entry_of(chosen.name, chosen.kind)
         row = 0 if same is None else self._entries.index(same)
         self.names.setCurrentRow(row if self._entries else -1)
         self.names.blockSignals(False)
@@ -83,7 +83,7 @@ class ModelList(QWidget):
         row = self.names.currentRow()
         return self._entries[row] if 0 <= row < len(self._entries) else None
 
-    def find(self, name: str, kind: str | None = None) -> Entry | None:
+    def entry_of(self, name: str, kind: str | None = None) -> Entry | None:
         """Entry of a name; without a ``kind`` the chosen one before others."""
         chosen = self.chosen
         if kind is None and chosen is not None and chosen.name == name:
@@ -95,7 +95,7 @@ class ModelList(QWidget):
 
     def choose(self, name: str, kind: str | None = None) -> None:
         """Choose by name; nothing happens if it is not listed."""
-        entry = self.find(name, kind)
+        entry = self.entry_of(name, kind)
         if entry is not None:
             self.names.setCurrentRow(self._entries.index(entry))
 
