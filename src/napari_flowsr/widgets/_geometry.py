@@ -81,13 +81,13 @@ def in_pixels(layer: Any) -> bool:
     return all(str(layer.units[axes.index(a)]) == "pixel" for a in "YX")
 
 
-def pixel_um(layer: Any, given: float | None = None) -> float | None:
+def pixel_um(layer: Any, given: float | None = None, axis: str = "X") -> float | None:
     """Edge of a pixel in µm; ``given`` is that of a layer in pixels. None: unknown."""
     if in_pixels(layer):
         return given
-    axis = layer_axes(layer).index("X")
+    i = layer_axes(layer).index(axis)
     try:  # a unit of the library pint, which napari's layers hold
-        size = float((layer.scale[axis] * layer.units[axis]).to("micrometer").magnitude)
+        size = float((layer.scale[i] * layer.units[i]).to("micrometer").magnitude)
     except (AttributeError, TypeError, ValueError):
         return None
     return size if 0 < size < math.inf else None

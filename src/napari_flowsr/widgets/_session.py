@@ -117,6 +117,21 @@ class Session:
             return self.pixel_size_um
         return pixel_um(self.image)
 
+    def why_no_target(self) -> str:
+        """Why no pixel size can be asked of the result; empty if one can."""
+        width = self.input_um
+        if width is None:
+            return "The pixel size of the input is not known."
+        # An image in pixels gets square ones; others may have a height of their own.
+        height = pixel_um(self.image, width, "Y")
+        if height is None or not math.isclose(height, width, rel_tol=1e-3):
+            shown = "?" if height is None else f"{height:g}"
+            return (
+                f"The input's pixels are {shown} x {width:g} µm; a pixel size of the "
+                "result needs square ones. Give the scale instead."
+            )
+        return ""
+
     # --- validation ---------------------------------------------------------------
 
     def problems(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from napari_flowsr.widgets.parts.fields import Bindings, find_data
 __all__ = ["ScaleFields"]
 
 _MODELS_OWN = "the model's"
+_TARGET = "Edge of a pixel of the result, instead of a scale"
 
 
 class _ScaleBox(QComboBox):
@@ -96,7 +97,6 @@ class ScaleFields:
         self.target.setSuffix(" µm")
         self.target.setSpecialValueText("by the scale")
         self.target.setKeyboardTracking(False)
-        self.target.setToolTip("Edge of a pixel of the result, instead of a scale")
         self.target.valueChanged.connect(self._take_target)
         rows.addRow("Its pixels", self.target)
         self._has_range = False
@@ -129,11 +129,15 @@ class ScaleFields:
     def _show_target(self) -> None:
         size, scale = self.session.input_um, self._scale_set()
         self._rows.setRowVisible(self.target, self._has_range and size is not None)
+        why_not = self.session.why_no_target()
+        self.target.setEnabled(not why_not)
+        self.target.setToolTip(why_not or _TARGET)
+        edge = size / scale if size and scale and not why_not else 0.0
         self.target.blockSignals(True)
-        self.target.setValue(size / scale if size and scale else 0.0)
+        self.target.setValue(edge)
         self.target.blockSignals(False)
 
     def _take_target(self, value: float) -> None:
         size = self.session.input_um
-        if size is not None:
+        if size is not None and not self.session.why_no_target():
             self.session.scale = size / value if value > 0 else None
