@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from psygnal import SignalGroupDescriptor
 
-from napari_flowsr.errors import ModelNotFoundError, OptionError
+from napari_flowsr.errors import FlowSRError, ModelNotFoundError, OptionError
 from napari_flowsr.inference.rescale import DEFAULT_MODEL, HOW_TO_GET_ONE
 from napari_flowsr.inference.rescale_planes import check_rescales
 from napari_flowsr.inference.rescaled import RescaledLatents
@@ -96,10 +96,11 @@ class RescaleSession(Session):
             return
         try:
             super()._check_model()
-        except ModelNotFoundError as error:
-            if self.model != DEFAULT_MODEL:
+        except FlowSRError as error:
+            # None: the model that was in use has gone.
+            if self.model not in (None, DEFAULT_MODEL):
                 raise
-            raise ModelNotFoundError(f"{HOW_TO_GET_ONE}.") from error
+            raise ModelNotFoundError(_how_to_get_one()) from error
         card = card_of(self.model)
         if card is not None and not can_rescale(card):
             raise OptionError(
@@ -144,6 +145,15 @@ class RescaleSession(Session):
                 f"latents is of type {type(self.latents).__name__}; give a file, or "
                 "those that rescale_down gave."
             )
+
+
+def _how_to_get_one() -> str:
+    from napari_flowsr.io.collection import list_models
+
+    names = [card.name for card in list_models() if can_rescale(card)]
+    if names:
+        return f"No rescaling model is chosen. Choose one: {', '.join(names)}."
+    return f"{HOW_TO_GET_ONE}."
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
