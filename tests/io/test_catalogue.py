@@ -192,5 +192,6 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 def test_a_prior_without_licence_is_named_among_the_notices() -> None:
     card = ModelCard("m", "compact", (2.0,), 1, licence="MIT")
     card = card.with_(prior={"name": "lp", "licence": "not stated"})
-    [notice] = catalogue.notices(card)
-    assert "'lp'" in notice
+    licence, single = catalogue.notices(card)
+    assert "No licence is stated for the weights of 'lp'" in licence
+    assert "'lp' makes one prediction: all samples are the same" in single

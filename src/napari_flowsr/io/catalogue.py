@@ -62,6 +62,12 @@ def notices(card: ModelCard) -> tuple[str, ...]:
         found.append(licence_notice(card.name))
     if card.prior and not is_stated(str(card.prior.get("licence", ""))):
         found.append(licence_notice(str(card.prior.get("name", "the learned prior"))))
+    if card.prior:
+        found.append(
+            f"The learned prior '{card.prior.get('name', '')}' makes one prediction: "
+            "all samples are the same, and there is no spread, which is no sign of "
+            "certainty. For samples that differ choose the Gaussian prior."
+        )
     if is_deterministic(card.family):
         found.append(
             f"'{card.name}' is deterministic: all samples are the same, and the "
