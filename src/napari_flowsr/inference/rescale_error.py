@@ -56,7 +56,10 @@ class Loss:
 
 
 def _share(value: float) -> str:
-    return f"{value:.1e}" if value < 1e-4 else f"{100 * value:.2g} %"
+    if value < 1e-4:
+        return f"{value:.1e}"
+    percent = 100 * value
+    return f"{percent:.0f} %" if percent >= 99.5 else f"{percent:.2g} %"
 
 
 def human_bytes(count: float) -> str:
