@@ -40,7 +40,12 @@ def rescaler(home):
             if not parameter.any():
                 parameter.normal_(0, 0.01)
     card = ModelCard(
-        "rescale-4x", "hcflow-rescale", (4.0,), 1, parameters=flow.parameter_count
+        "rescale-4x",
+        "hcflow-rescale",
+        (4.0,),
+        1,
+        licence="CC0-1.0",
+        parameters=flow.parameter_count,
     )
     path = home / "models" / "rescale-4x.safetensors"
     save_model(path, flow, card)

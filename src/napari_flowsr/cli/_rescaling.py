@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.cli import _jobs as jobs
-from napari_flowsr.cli._show import progress_bar
+from napari_flowsr.cli._show import progress_bar, warn
 from napari_flowsr.errors import AxesError, ExportError, OptionError
 from napari_flowsr.io.atomic import make_folder
 
@@ -65,8 +65,11 @@ def check(source: Path, files: dict[str, Path], job: Job) -> None:
 
 def load(job: Job) -> Model:
     from napari_flowsr.inference.rescale import load_rescaling
+    from napari_flowsr.io.catalogue import notices
 
-    return load_rescaling(job.model, job.device)
+    model = load_rescaling(job.model, job.device)
+    warn(notices(model.card))
+    return model
 
 
 def _sizes(

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_flowsr.cli import _options as options
-from napari_flowsr.cli._show import humanly, progress_bar, say, show_json, show_table
+from napari_flowsr.cli._show import (
+    humanly,
+    progress_bar,
+    say,
+    show_json,
+    show_table,
+    warn,
+)
 from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
@@ -73,6 +80,7 @@ def evaluate(
     - `napari-flowsr evaluate micro-2x my-images -n 8`
     - `napari-flowsr evaluate micro-2x 'val/*.tif' --json --figure figures.png`
     """
+    from napari_flowsr.io.catalogue import notices
     from napari_flowsr.io.collection import load_model
     from napari_flowsr.metrics.evaluate import evaluate as measure
 
@@ -86,6 +94,7 @@ def evaluate(
     with progress_bar() as bar:
         task = bar.add_task("Loading", total=None)
         loaded = load_model(model, device=device)
+        warn(notices(loaded.card))
 
         def progress(done: int, total: int) -> None:
             bar.update(task, description="Images", completed=done, total=total)

@@ -66,13 +66,7 @@ def list_(as_json: JsonOption = False) -> None:
 
     found = entries()
     if as_json:
-        show_json(
-            [
-                {**plain(e.card), "built_in": e.is_built_in}
-                for e in found
-                if e.card is not None
-            ]
-        )
+        show_json([_told(e) | {"built_in": e.is_built_in} for e in found])
         return
     from rich.table import Table
 
@@ -203,7 +197,11 @@ def _downloaded(
 ) -> Entry:
     import shutil
 
-    from napari_flowsr.io.download import download
+    from napari_flowsr.io.download import download, name_in
+    from napari_flowsr.io.names import check_new_name
+
+    name = name_in(address) if name is None else name
+    check_new_name(name, overwrite=overwrite)  # before the download, not after
 
     with progress_bar() as bar:
         task = bar.add_task("downloading", total=None)
@@ -264,7 +262,7 @@ def _asked_for(path: Path) -> str | None:
 
 def _told(entry: Entry) -> dict[str, Any]:
     if entry.card is not None:
-        return plain(entry.card)
+        return {**plain(entry.card), "kind": entry.kind}
     return {
         "name": entry.name,
         "kind": entry.kind,
@@ -280,7 +278,7 @@ def _say_imported(entry: Entry) -> None:
     if card is None:
         say(
             f"Imported {entry.name}: {entry.label}; licence: {entry.licence}.\nUse it "
-            f"with its model: napari-flowsr upscale IMAGE --model MODEL --prior "
+            f"with its model: napari-flowsr upscale IMAGE --model MODEL --prior-model "
             f"{entry.name}"
         )
         if entry.licence_is_stated:

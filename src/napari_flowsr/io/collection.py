@@ -27,7 +27,7 @@ from napari_flowsr.io.checkpoint import (
     save_model,
 )
 from napari_flowsr.io.names import check_new_name
-from napari_flowsr.io.priors import find_prior
+from napari_flowsr.io.priors import find_prior, prior_names
 from napari_flowsr.models.card import Model, ModelCard
 
 if TYPE_CHECKING:
@@ -113,6 +113,11 @@ def find_model(name_or_path: str | Path) -> Path:
         raise ModelNotFoundError(
             f"{text!r} is a folder, not a model. Give a .safetensors or .pth file, or "
             f"the name of a model: {', '.join(known) or 'none is installed'}."
+        )
+    if text in prior_names():
+        raise ModelNotFoundError(
+            f"{text!r} is a learned prior, no model. Give the name of a model, and "
+            "this one besides (--prior-model, prior=); learned priors are not exported."
         )
     hint = _hint(path.stem if path.suffix in _SUFFIXES else path.name, known)
     if path.suffix in _SUFFIXES or path.name != text:

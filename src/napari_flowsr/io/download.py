@@ -20,7 +20,7 @@ from napari_flowsr.io.atomic import make_folder
 from napari_flowsr.io.checkpoint import file_sha256
 from napari_flowsr.io.collection import user_folder
 
-__all__ = ["HubFile", "download", "is_address", "parse_hub"]
+__all__ = ["HubFile", "download", "is_address", "name_in", "parse_hub"]
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all (0: unknown); may raise `Cancelled`."""
@@ -41,6 +41,20 @@ class HubFile:
 def is_address(text: str) -> bool:
     """Whether a text names a file in the network rather than one on the disk."""
     return text.startswith(("http://", "https://", "hub:"))
+
+
+def name_in(address: str) -> str:
+    """Name that an imported file gets from its address, as `proposed_name` has it."""
+    from napari_flowsr.io.catalogue import proposed_name
+
+    address = address.strip()
+    if address.startswith("hub:"):
+        return proposed_name(parse_hub(address).path)
+    return proposed_name(_file_name(address))
+
+
+def _file_name(address: str) -> str:
+    return Path(urlparse(address).path).name or "model"
 
 
 def parse_hub(address: str) -> HubFile:
@@ -145,7 +159,7 @@ class _Bar:
 def _from_url(address: str, folder: Path, progress: Progress | None) -> Path:
     import pooch
 
-    name = Path(urlparse(address).path).name or "model"
+    name = _file_name(address)
     bar: Any = False if progress is None else _Bar(progress)
     target = folder / name
     # A file that is not what was asked for never gets the name of one that is.
