@@ -87,3 +87,44 @@ def test_the_licence_is_written_into_the_chosen_row(dock, twins, monkeypatch, ki
     assert stated == {kind: "CC0-1.0", other: "not stated"}
     # Still chosen, though the list was read anew.
     assert (dock.chosen.name, dock.chosen.kind) == ("same", kind)
+
+
+# --- two files of the same name -----------------------------------------------
+
+
+def test_files_of_the_same_name_are_refused_together(
+    qtbot, dock, home, told, asked, tmp_path
+):
+    first = tiny_file(tmp_path / "a", "own")
+    second = tiny_file(tmp_path / "b", "own")
+    other = tiny_file(tmp_path / "c", "other")
+    dock.import_files([first], licence="MIT")
+    finished(qtbot, dock)
+    before = (home / "models" / "own.safetensors").read_bytes()
+    told.clear()
+    dock._guarded(lambda: dock._import_asking([str(first), str(second), str(other)]))
+    assert not dock.is_busy
+    assert asked == []
+    for said in (str(first), str(second), "would all be named 'own'", "Rename"):
+        assert said in told[0]
+    assert (home / "models" / "own.safetensors").read_bytes() == before
+    # The same file twice is one file.
+    dock.import_files([other, other])
+    finished(qtbot, dock)
+    assert "Imported other." in dock.bar.status.text()
+
+
+def test_only_what_was_asked_about_is_replaced(
+    qtbot, dock, home, asked, tmp_path, monkeypatch
+):
+    own, other = tiny_file(tmp_path, "own"), tiny_file(tmp_path, "other")
+    dock.import_files([own])
+    finished(qtbot, dock)
+    started = []
+    monkeypatch.setattr(dock, "_start", started.append)
+    dock._import_asking([str(own), str(other)])
+    assert asked == ["Replace own, which is imported already?"]
+    assert {one.name: one.overwrite for one in started[0]} == {
+        "own": True,
+        "other": False,
+    }

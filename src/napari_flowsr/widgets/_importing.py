@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_flowsr.errors import Cancelled, FlowSRError
-from napari_flowsr.io.catalogue import Entry, import_file
+from napari_flowsr.errors import Cancelled, FlowSRError, OptionError
+from napari_flowsr.io.catalogue import Entry, import_file, proposed_name
+from napari_flowsr.io.collection import builtin_folder
 from napari_flowsr.io.download import download
+from napari_flowsr.io.names import holders
 
-__all__ = ["Outcome", "Wanted", "fetch_all"]
+__all__ = ["Outcome", "Wanted", "fetch_all", "of_files", "replaced_by"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,50 @@ class Wanted:
     def title(self) -> str:
         """Name for messages."""
         return self.address or (self.path.name if self.path is not None else "")
+
+
+def of_files(
+    paths: Iterable[str | Path],
+    *,
+    name: str | None = None,
+    licence: str | None = None,
+    overwrite: bool = False,
+) -> list[Wanted]:
+    """One for each file; each has a name of its own.
+
+    Raises
+    ------
+    OptionError
+        If two files would get the same name.
+    """
+    found = list(dict.fromkeys(Path(path) for path in paths))
+    if name is not None and len(found) > 1:
+        raise OptionError(
+            f"One name was given for {len(found)} files. Import them apart."
+        )
+    names = [proposed_name(path) if name is None else name for path in found]
+    shared = [one for one, count in Counter(names).items() if count > 1]
+    if shared:
+        files = [str(p) for p, n in zip(found, names, strict=True) if n == shared[0]]
+        raise OptionError(
+            f"{' and '.join(files)} would all be named '{shared[0]}'. Rename all but "
+            "one, and import again; nothing was imported."
+        )
+    return [
+        Wanted(path=path, name=one, licence=licence, overwrite=overwrite)
+        for path, one in zip(found, names, strict=True)
+    ]
+
+
+def replaced_by(wanted: Iterable[Wanted]) -> list[str]:
+    """Names that are imported already; built-in ones are refused, not replaced."""
+    names = [one.name for one in wanted if one.name is not None]
+    inside = builtin_folder()
+    return [
+        name
+        for name in names
+        if holders(name) and not (inside / f"{name}.safetensors").exists()
+    ]
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,16 @@ from qtpy.QtWidgets import (
 
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.io.atomic import make_folder
-from napari_flowsr.io.catalogue import Entry, proposed_name, remove, state_licence
+from napari_flowsr.io.catalogue import Entry, remove, state_licence
 from napari_flowsr.io.collection import user_folder
 from napari_flowsr.widgets._bridge import Bridge
-from napari_flowsr.widgets._importing import Outcome, Wanted, fetch_all
+from napari_flowsr.widgets._importing import (
+    Outcome,
+    Wanted,
+    fetch_all,
+    of_files,
+    replaced_by,
+)
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets.parts.download_form import DownloadForm
 from napari_flowsr.widgets.parts.model_bar import ModelBar
@@ -105,18 +112,11 @@ class ModelsDock(QWidget):
         Raises
         ------
         OptionError
-            There is nothing to import, or another import is running.
+            There is nothing to import, two files have the same name, or another import
+            is running.
         """
-        found = [Path(path) for path in paths]
-        if name is not None and len(found) > 1:
-            raise OptionError(
-                f"One name was given for {len(found)} files. Import them apart."
-            )
         return self._start(
-            [
-                Wanted(path=path, name=name, licence=licence, overwrite=overwrite)
-                for path in found
-            ]
+            of_files(paths, name=name, licence=licence, overwrite=overwrite)
         )
 
     def download(
@@ -276,12 +276,15 @@ class ModelsDock(QWidget):
 
     def _import_asking(self, paths: Sequence[str]) -> None:
         """Import; ask before imported models of the same names are replaced."""
-        taken = {entry.name for entry in self.models if not entry.is_built_in}
-        known = [name for name in map(proposed_name, paths) if name in taken]
+        self._start_asking(of_files(paths))
+
+    def _start_asking(self, wanted: Sequence[Wanted]) -> None:
+        known = replaced_by(wanted)
         question = f"Replace {', '.join(known)}, which is imported already?"
         if known and not self._confirmed("Import models", question):
             return
-        self.import_files(paths, overwrite=bool(known))
+        # Only what was asked about is replaced.
+        self._start([replace(one, overwrite=one.name in known) for one in wanted])
 
     def _on_download(self) -> None:
         self.form.show()
