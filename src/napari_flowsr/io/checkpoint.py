@@ -137,16 +137,23 @@ def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
 def load_weights(
     network: nn.Module, tensors: Mapping[str, Tensor], path: Path, label: str
 ) -> None:
-    """Load tensors into ``network``, every name and shape checked.
+    """Load tensors into ``network``, every name, shape and kind of number checked.
 
     Raises
     ------
     CheckpointError
-        Names the tensors that are missing, left over, or of another shape.
+        Names the tensors that are missing, left over, of another shape or kind.
     """
     _check_tensors(network, tensors, path, label)
     check_finite(tensors, path)
     network.load_state_dict(dict(tensors))
+
+
+def _keeps(given: Tensor, own: Tensor) -> bool:
+    """Whether values stay what they are: weights are real numbers, flags are whole."""
+    if own.is_floating_point():
+        return given.is_floating_point()
+    return not given.is_complex()
 
 
 def _check_tensors(
@@ -160,6 +167,11 @@ def _check_tensors(
             f"{name} ({tuple(tensors[name].shape)}, expected {tuple(own[name].shape)})"
             for name in sorted(set(own) & set(tensors))
             if own[name].shape != tensors[name].shape
+        ],
+        "of another kind of number": [
+            f"{name} ({str(tensors[name].dtype).removeprefix('torch.')})"
+            for name in sorted(set(own) & set(tensors))
+            if not _keeps(tensors[name], own[name])
         ],
     }
     found = [
@@ -265,7 +277,7 @@ def read_model(
         of the file.
     """
     path = Path(path)
-    assume = dict(assume or {})
+    assume = {} if assume is None else assume
     foreign.check_assume(assume)
     if not path.is_file():
         raise ModelNotFoundError(

@@ -53,6 +53,10 @@ class Official:
 
 def check_assume(assume: Mapping[str, Any]) -> None:
     """Raise `OptionError` for a key that no published family knows."""
+    if not isinstance(assume, Mapping):
+        raise OptionError(
+            f"assume is {assume!r}; give a dictionary, such as {{'quant': 64}}."
+        )
     unknown = sorted(set(assume) - set(ASSUME))
     if unknown:
         raise OptionError(
@@ -214,7 +218,7 @@ def read_official(
         For a key of ``assume`` that is unknown or does not concern this family.
     """
     path = Path(path)
-    assume = dict(assume or {})
+    assume = {} if assume is None else assume
     check_assume(assume)
     state = read_state(path)
     known, module = _translator(path, state)

@@ -88,7 +88,8 @@ class AdFlowConfig:
                 raise OptionError(
                     f"AdFlow {name} is {getattr(self, name)}; give 1 or more."
                 )
-        if self.transition_steps < 0 or self.injector_eps < 0 or self.quant <= 0:
+        numbers_fit = 0 <= self.injector_eps < math.inf and 0 < self.quant < math.inf
+        if self.transition_steps < 0 or not numbers_fit:
             raise OptionError(
                 "AdFlow transition_steps and injector_eps are at least 0, quant is "
                 f"positive; got {self.transition_steps}, {self.injector_eps}, "

@@ -82,7 +82,7 @@ class HCFlowConfig:
             hidden=self.hidden,
             conditional_hidden=self.conditional_hidden,
         )
-        if self.quant <= 0:
+        if not 0 < self.quant < math.inf:
             raise OptionError(f"HCFlow quant is {self.quant}; it is a positive number.")
 
 

@@ -74,7 +74,7 @@ def infer_config(state: Mapping[str, Tensor]) -> LearnedPriorConfig:
     try:
         is_pyramid = "input_proj0.conv1.weight" in state
         return _pyramid(state) if is_pyramid else _patch(state)
-    except (KeyError, ValueError) as error:
+    except (LookupError, ValueError) as error:
         raise CheckpointError(
             f"The learned prior lacks what tells its sizes ({error}); it is incomplete "
             "or of a kind that no published program makes. Copy or download it again."

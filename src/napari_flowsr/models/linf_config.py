@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,10 +79,16 @@ class LINFConfig:
                 f"LINF needs an odd patch and an even hidden; got {self.patch} and "
                 f"{self.hidden}."
             )
-        if not 1 <= self.scale <= 32 or self.scale_max <= 0 or self.mlp_ratio <= 0:
+        positive = all(0 < n < math.inf for n in (self.scale_max, self.mlp_ratio))
+        if (
+            not 1 <= self.scale <= 32
+            or not positive
+            or not math.isfinite(self.res_scale)
+        ):
             raise OptionError(
-                "LINF scale is from 1 to 32, scale_max and mlp_ratio are positive; got "
-                f"{self.scale:g}, {self.scale_max:g} and {self.mlp_ratio:g}."
+                "LINF scale is from 1 to 32, scale_max and mlp_ratio are positive, "
+                f"res_scale is a number; got {self.scale:g}, {self.scale_max:g}, "
+                f"{self.mlp_ratio:g} and {self.res_scale:g}."
             )
         self._check_attention()
 

@@ -77,7 +77,8 @@ class SRFlowConfig:
                 raise OptionError(
                     f"SRFlow {name} is {getattr(self, name)}; give 1 or more."
                 )
-        if self.transition_steps < 0 or self.affine_eps < 0 or self.quant <= 0:
+        numbers_fit = 0 <= self.affine_eps < math.inf and 0 < self.quant < math.inf
+        if self.transition_steps < 0 or not numbers_fit:
             raise OptionError(
                 "SRFlow transition_steps and affine_eps are at least 0, quant is "
                 f"positive; got {self.transition_steps}, {self.affine_eps}, "
