@@ -8,8 +8,9 @@ import pytest
 from docks import prior_file, tiny_file
 from qtpy.QtWidgets import QInputDialog, QMessageBox
 
+from napari_flowsr.errors import OptionError
 from napari_flowsr.io import catalogue
-from napari_flowsr.widgets import models_dock
+from napari_flowsr.widgets import _importing, models_dock
 from napari_flowsr.widgets.models_dock import ModelsDock
 
 
@@ -128,3 +129,47 @@ def test_only_what_was_asked_about_is_replaced(
         "own": True,
         "other": False,
     }
+
+
+# --- a download whose name is taken -------------------------------------------
+
+
+def test_a_download_is_asked_about_before_it_is_fetched(
+    qtbot, dock, home, told, tmp_path, monkeypatch
+):
+    fetched, asked = [], []
+    answer = QMessageBox.StandardButton.No
+
+    def fetch(address, sha256, *, progress):
+        fetched.append(address)
+        return tiny_file(tmp_path / "fetched", "own")
+
+    def question(_, title, text):
+        asked.append(text)
+        return answer
+
+    monkeypatch.setattr(_importing, "download", fetch)
+    monkeypatch.setattr(QMessageBox, "question", question)
+    dock.import_files([tiny_file(tmp_path, "own")], licence="MIT")
+    finished(qtbot, dock)
+    address = "https://example.org/models/own.safetensors?raw=1"
+    with pytest.raises(OptionError, match="'own' is imported already"):
+        dock.download(address, "0" * 64)
+    dock.form.address.setText(address)
+    dock.form.sha256.setText("0" * 64)
+    dock.form.get.click()
+    assert asked == ["Replace own, which is imported already?"]
+    assert not dock.is_busy
+    assert fetched == []
+    answer = QMessageBox.StandardButton.Yes
+    dock.form.get.click()
+    finished(qtbot, dock)
+    assert fetched == [address]
+    assert dock.chosen.name == "own"
+    assert dock.chosen.licence == "not stated"  # that of the new file
+    # A built-in one is refused without a question.
+    told.clear()
+    dock.form.address.setText("hub:owner/name/micro-2x.safetensors")
+    dock.form.get.click()
+    assert "built-in model" in told[0]
+    assert (len(asked), len(fetched)) == (2, 1)

@@ -12,10 +12,11 @@ from pathlib import Path
 from napari_flowsr.errors import Cancelled, FlowSRError, OptionError
 from napari_flowsr.io.catalogue import Entry, import_file, proposed_name
 from napari_flowsr.io.collection import builtin_folder
-from napari_flowsr.io.download import download
-from napari_flowsr.io.names import holders
+from napari_flowsr.io.download import download, name_in
+from napari_flowsr.io.names import check_new_name, holders
 
-__all__ = ["Outcome", "Wanted", "fetch_all", "of_files", "replaced_by"]
+__all__ = ["Outcome", "Wanted", "fetch_all", "of_address", "of_files"]
+__all__ += ["replaced_by"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,26 @@ def of_files(
         Wanted(path=path, name=one, licence=licence, overwrite=overwrite)
         for path, one in zip(found, names, strict=True)
     ]
+
+
+def of_address(
+    address: str, sha256: str = "", *, name: str | None = None, overwrite: bool = False
+) -> Wanted:
+    """A download, whose name is checked now and not when all has been fetched.
+
+    Raises
+    ------
+    OptionError
+        If its name is none, built in, or taken and not to be replaced.
+    """
+    name = name_in(address) if name is None else name
+    check_new_name(name, overwrite=overwrite)
+    return Wanted(
+        address=address.strip(),
+        sha256=sha256.strip() or None,
+        name=name,
+        overwrite=overwrite,
+    )
 
 
 def replaced_by(wanted: Iterable[Wanted]) -> list[str]:

@@ -31,6 +31,7 @@ from napari_flowsr.widgets._importing import (
     Outcome,
     Wanted,
     fetch_all,
+    of_address,
     of_files,
     replaced_by,
 )
@@ -120,11 +121,16 @@ class ModelsDock(QWidget):
         )
 
     def download(
-        self, address: str, sha256: str = "", *, name: str | None = None
+        self,
+        address: str,
+        sha256: str = "",
+        *,
+        name: str | None = None,
+        overwrite: bool = False,
     ) -> Any:
         """Fetch a file and import it, in a worker thread; see `import_files`."""
         return self._start(
-            [Wanted(address=address.strip(), sha256=sha256.strip() or None, name=name)]
+            [of_address(address, sha256, name=name, overwrite=overwrite)]
         )
 
     def cancel(self) -> None:
@@ -291,7 +297,11 @@ class ModelsDock(QWidget):
         self.form.address.setFocus()
 
     def _on_asked(self, address: str, sha256: str) -> None:
-        self._guarded(partial(self.download, address, sha256))
+        self._guarded(partial(self._download_asking, address, sha256))
+
+    def _download_asking(self, address: str, sha256: str) -> None:
+        # The question comes before the file, which may be large, is fetched.
+        self._start_asking([of_address(address, sha256, overwrite=True)])
 
     def _on_remove(self) -> None:
         chosen = self.chosen
