@@ -114,7 +114,7 @@ def test_import_from_an_address(cli, unlicensed, monkeypatch, home):
         done = cli("models", "import", address, "--sha256", sha256, "--json")
         assert done.status == 0, done.err
         assert done.json["source"]["address"] == address
-        refused = cli("models", "import", address)
+        refused = cli("models", "import", address, "--name", "other")
         assert refused.status == 2
         assert "needs the SHA-256" in refused.err
         server.shutdown()
