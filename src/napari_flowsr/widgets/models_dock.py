@@ -35,6 +35,7 @@ from napari_flowsr.widgets._importing import (
     of_files,
     replaced_by,
 )
+from napari_flowsr.widgets._left_out import left_out
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets.parts.download_form import DownloadForm
 from napari_flowsr.widgets.parts.model_bar import ModelBar
@@ -62,6 +63,7 @@ class ModelsDock(QWidget):
         self._build()
         self._connect()
         self._update()
+        self.bar.show_left_out(left_out(self.models))
 
     # --- for scripts --------------------------------------------------------------
 
@@ -205,6 +207,7 @@ class ModelsDock(QWidget):
         """Read the collection anew."""
         if isalive(self):  # type: ignore[no-untyped-call]
             self.list.refresh()
+            self.bar.show_left_out(left_out(self.models))
 
     # --- what the widgets show ----------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -65,12 +67,15 @@ class ModelBar(QWidget):
         busy.addWidget(self.cancel)
         self.busy.hide()
         self.status = _wrapped("")
+        self.left_out = _wrapped("")
+        self.left_out.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(grid)
         layout.addWidget(form)
         layout.addWidget(_wrapped("Or drop model files anywhere on this dock."))
         layout.addLayout(folder)
+        layout.addWidget(self.left_out)
         layout.addWidget(self.busy)
         layout.addWidget(self.status)
 
@@ -78,6 +83,18 @@ class ModelBar(QWidget):
         """Move the bar; a total of 0 says that nobody knows how long."""
         self.progress.setRange(0, total)
         self.progress.setValue(done)
+
+    def show_left_out(self, reasons: Mapping[str, str]) -> None:
+        """Say how many files of the folder are not listed; the tooltip says why."""
+        count = len(reasons)
+        files = "1 file is" if count == 1 else f"{count} files are"
+        self.left_out.setText(
+            f"⚠ {files} in the folder, but not usable: {', '.join(reasons)}."
+        )
+        self.left_out.setToolTip(
+            "\n".join(f"{name}: {reason}" for name, reason in reasons.items())
+        )
+        self.left_out.setVisible(bool(reasons))
 
     def show_state(self, chosen: Entry | None, *, is_busy: bool) -> None:
         """Enable what can be done now; tooltips say why the rest cannot."""
