@@ -40,7 +40,9 @@ def test_a_prior_with_a_number_for_a_tensor_is_refused(
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.int32, torch.bool], ids=str)
 @pytest.mark.parametrize(
-    ("state", "read"), [(_prior, read_prior), (_encoder, load_model)], ids=str
+    ("state", "read"),
+    [(_prior, read_prior), (_encoder, load_model)],
+    ids=["prior", "encoder"],
 )
 def test_weights_are_real_numbers(
     state: Callable[[], dict[str, Tensor]],
