@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_flowsr.errors import OptionError
+from napari_flowsr.models._assumed import assumed_number
 from napari_flowsr.models._hcflow_names import (
     common_sizes,
     refuse,
@@ -40,15 +40,6 @@ def default_temperature(config: HCFlowConfig) -> float:
     return _TEMPERATURE.get(config.scale, 0.9)
 
 
-def _quant(assume: Mapping[str, Any], scale: int) -> float:
-    try:
-        return float(assume.get("quant", _QUANT.get(scale, 256.0)))
-    except (TypeError, ValueError) as error:
-        raise OptionError(
-            f"quant was assumed as {assume['quant']!r}; give a number, such as 64."
-        ) from error
-
-
 def infer_config(
     state: Mapping[str, Tensor], assume: Mapping[str, Any]
 ) -> tuple[HCFlowConfig, dict[str, Any], dict[str, Any]]:
@@ -68,7 +59,9 @@ def infer_config(
     if features != 2 * inferred["width"] or first not in state:
         raise refuse(f"has levels conditioned on {features} channels")
     inferred["hidden"] = state[first].shape[0]
-    assumed: dict[str, Any] = {"quant": _quant(assume, inferred["scale"])}
+    assumed: dict[str, Any] = {
+        "quant": assumed_number(assume, "quant", _QUANT.get(inferred["scale"], 256.0))
+    }
     return HCFlowConfig(**inferred, **assumed), inferred, assumed
 
 

@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.errors import CheckpointError, OptionError
+from napari_flowsr.models._assumed import assumed_number
 from napari_flowsr.models.linf_config import LINFConfig
 
 if TYPE_CHECKING:
@@ -132,15 +133,6 @@ def _inferred(state: Mapping[str, Tensor]) -> dict[str, Any]:
     return found
 
 
-def _number(assume: Mapping[str, Any], key: str, default: float) -> float:
-    try:
-        return float(assume.get(key, default))
-    except (TypeError, ValueError) as error:
-        raise OptionError(
-            f"{key} was assumed as {assume[key]!r}; give a number, such as {default:g}."
-        ) from error
-
-
 def infer_config(
     state: Mapping[str, Tensor], assume: Mapping[str, Any]
 ) -> tuple[LINFConfig, dict[str, Any], dict[str, Any]]:
@@ -156,7 +148,7 @@ def infer_config(
     """
     inferred = _inferred(state)
     assumed: dict[str, Any] = {
-        key: _number(assume, key, default) for key, default in _NUMBERS.items()
+        key: assumed_number(assume, key, default) for key, default in _NUMBERS.items()
     }
     if inferred["encoder"] != "edsr":
         del assumed["res_scale"]
@@ -172,7 +164,7 @@ def infer_config(
         )
     # The published evaluation of SwinIR pads its input; the others do not.
     padding = inferred.get("window_size", 0)
-    window = _number(assume, "window", padding)
+    window = assumed_number(assume, "window", padding)
     if window not in (0, padding):
         raise OptionError(
             f"window was assumed as {assume['window']!r}; with the encoder of this "

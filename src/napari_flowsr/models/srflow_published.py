@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_flowsr.errors import CheckpointError, OptionError
+from napari_flowsr.models._assumed import assumed_number
 from napari_flowsr.models.srflow import SRFlowConfig
 
 if TYPE_CHECKING:
@@ -93,15 +94,6 @@ def _stacked(blocks: int, scale: int, count: int, assume: Mapping[str, Any]) -> 
     )
 
 
-def _number(assume: Mapping[str, Any], key: str, default: float) -> float:
-    try:
-        return float(assume.get(key, default))
-    except (TypeError, ValueError) as error:
-        raise OptionError(
-            f"{key} was assumed as {assume[key]!r}; give a number, such as {default:g}."
-        ) from error
-
-
 def infer_config(
     state: Mapping[str, Tensor], assume: Mapping[str, Any]
 ) -> tuple[SRFlowConfig, dict[str, Any], dict[str, Any]]:
@@ -152,8 +144,8 @@ def infer_config(
     count = seen // width - 1
     assumed = {
         "stacked_blocks": _stacked(len(trunk), inferred["scale"], count, assume),
-        "quant": _number(assume, "quant", 32.0),
-        "affine_eps": _number(assume, "affine_eps", 1e-4),
+        "quant": assumed_number(assume, "quant", 32.0),
+        "affine_eps": assumed_number(assume, "affine_eps", 1e-4),
     }
     return SRFlowConfig(**inferred, **assumed), inferred, assumed
 
