@@ -36,6 +36,8 @@ def test_the_warning_stands_below_the_prior(dock):
     assert warning.isVisibleTo(dock)
     assert warning.texts == (licence_notice("lp"),)
     assert "No licence is stated" in warning.text()
+    warning.resize(120, 10)  # no line is cut
+    assert warning.minimumHeight() >= warning.heightForWidth(120) > 40
     dock.session.prior_model = "free"
     assert not warning.isVisibleTo(dock)
     dock.session.prior_model = "no-such-prior"

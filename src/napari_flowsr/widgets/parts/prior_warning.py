@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QLabel
 
 from napari_flowsr.errors import FlowSRError
@@ -47,6 +48,16 @@ class PriorWarning(QLabel):
             self.texts = () if chosen is None or not learned else _notices(chosen)
             self.setText(warning_html(self.texts))
             self.setVisible(bool(self.texts))
+            self._keep_whole()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Stay as high as the text needs at the new width."""
+        super().resizeEvent(event)
+        self._keep_whole()
+
+    def _keep_whole(self) -> None:
+        # A form layout asks for the height at another width, and cuts the last line.
+        self.setMinimumHeight(max(0, self.heightForWidth(self.width())))
 
 
 def _notices(prior: str | Path) -> tuple[str, ...]:

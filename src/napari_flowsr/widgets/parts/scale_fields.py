@@ -98,7 +98,7 @@ class ScaleFields:
         self.target.setSpecialValueText("by the scale")
         self.target.setKeyboardTracking(False)
         self.target.valueChanged.connect(self._take_target)
-        rows.addRow("Its pixels", self.target)
+        rows.addRow("Result's pixels", self.target)
         self._has_range = False
         for name in ("scale", "image", "pixel_size_um"):
             getattr(self.session.events, name).connect(
