@@ -11,6 +11,7 @@ from napari_flowsr.io.catalogue import licence_notice
 from napari_flowsr.widgets import upscale_dock
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets._upscale import Notice
+from napari_flowsr.widgets.parts.prior_warning import PriorWarning
 from napari_flowsr.widgets.upscale_dock import UpscaleDock
 
 
@@ -36,8 +37,6 @@ def test_the_warning_stands_below_the_prior(dock):
     assert warning.isVisibleTo(dock)
     assert warning.texts == (licence_notice("lp"),)
     assert "No licence is stated" in warning.text()
-    warning.resize(120, 10)  # no line is cut
-    assert warning.minimumHeight() >= warning.heightForWidth(120) > 40
     dock.session.prior_model = "free"
     assert not warning.isVisibleTo(dock)
     dock.session.prior_model = "no-such-prior"
@@ -46,6 +45,15 @@ def test_the_warning_stands_below_the_prior(dock):
     catalogue.state_licence("lp", "CC0-1.0")
     changes.models.emit()
     assert not warning.isVisibleTo(dock)
+
+
+def test_no_line_of_the_warning_is_cut(qtbot, dock):
+    dock.session.prior_model, dock.session.prior = "lp", "learned"
+    warning = PriorWarning(dock.session)
+    qtbot.addWidget(warning)
+    warning.resize(300, 10)
+    warning.show()
+    assert warning.height() >= warning.heightForWidth(warning.width()) > 30
 
 
 def test_only_what_is_shown_already_is_not_told_again(dock, monkeypatch):
