@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from napari_flowsr.core.mixing import rotated
 from napari_flowsr.core.places import LatentLevel, LatentSpec, Place, Window
 from napari_flowsr.core.transforms.base import sum_per_image
 from napari_flowsr.errors import SizeError
@@ -84,16 +85,11 @@ class Latents:
         """Take ``other`` where ``mask`` is 1, mixed so that the result stays white.
 
         A weight ``m`` between 0 and 1 gives ``cos(t) self + sin(t) other`` with
-        ``t = m pi / 2``: variances add up to 1.
+        ``t = m pi / 2``: variances add up to 1 (`core.mixing`).
         """
 
         def mix(index: int, own: Tensor, new: Tensor) -> Tensor:
-            m = self.spec.on_level(mask.to(own.dtype), index)
-            mixed = (
-                torch.cos(m * torch.pi / 2) * own + torch.sin(m * torch.pi / 2) * new
-            )
-            # cos(pi / 2) is not exactly 0 in floating point: keep both ends exact.
-            return torch.where(m <= 0, own, torch.where(m >= 1, new, mixed))
+            return rotated(own, new, self.spec.on_level(mask.to(own.dtype), index))
 
         levels = map(mix, range(len(self.levels)), self.levels, other.levels)
         return replace(self, levels=tuple(levels))
@@ -108,10 +104,13 @@ class Latents:
             return tensor[..., rows, max(0, x) : max(0, x + part.width)]
 
         levels = map(cut, self.levels, self.spec.levels, spec.levels)
-        lr, place = self.lr, spec.place
+        lr, place, own = self.lr, spec.place, self.spec.place
         if lr is not None and place is not None:
             w = place.window
-            lr = lr[..., w.y : w.y + w.height, w.x : w.x + w.width]
+            y, x = (
+                (w.y, w.x) if own is None else (w.y - own.window.y, w.x - own.window.x)
+            )
+            lr = lr[..., y : y + w.height, x : x + w.width]
         return Latents(tuple(levels), spec, lr)
 
     def log_prob(self) -> Tensor:
