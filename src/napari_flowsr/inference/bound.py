@@ -11,6 +11,7 @@ import torch
 
 from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.errors import ImageError
+from napari_flowsr.inference.drawing import Drawing, LearnedPrior, Samples
 from napari_flowsr.inference.intensity import Intensities
 from napari_flowsr.inference.maps import FieldMap
 from napari_flowsr.inference.memory import plan_budget
@@ -94,14 +95,14 @@ class Bound:
         flow, scale, options = self.flow, self.geometry.scale, self.options
         size = padded_size(self.geometry.lr_size, flow.multiple_of)
         halo = 0 if flow.needs_whole else flow.halo
-        single = options.prior == "learned" or flow.deterministic
+        drawing: Drawing = LearnedPrior() if options.prior == "learned" else Samples()
         budget = plan_budget(
             flow,
             size,
             scale=scale,
             halo=halo,
             tile=None if flow.needs_whole else options.tile,
-            samples=1 if single else samples,
+            samples=1 if drawing.is_single or flow.deterministic else samples,
             keep=samples if keep else 0,
         )
         align = _alignment(flow, size, scale)
@@ -116,7 +117,7 @@ class Bound:
             limits=Limits(budget.batch),
             cache=ConditionCache(budget.condition_bytes),
             peak_bytes=budget.peak_bytes,
-            prior=options.prior,
+            drawing=drawing,
         )
 
     def facts(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +18,8 @@ from napari_flowsr.inference.learned import LearnedLatents
 from napari_flowsr.inference.memory import empty_cache, is_out_of_memory
 from napari_flowsr.inference.setup import ConditionCache, Limits, Setup
 from napari_flowsr.inference.stability import (
-    COOLING,
     RedrawGrid,
+    cooling,
     exploded,
     explosion_limit,
 )
@@ -26,6 +27,7 @@ from napari_flowsr.inference.stability import (
 if TYPE_CHECKING:
     from napari_flowsr.core.condition import Condition
     from napari_flowsr.core.flow import ConditionalFlow
+    from napari_flowsr.core.latents import LatentSpec
     from napari_flowsr.inference.tiles import Tile
     from napari_flowsr.inference.units import Unit
 
@@ -88,7 +90,6 @@ class UnitDecoder:
         self.limit = explosion_limit(shown)
         # The tile at work keeps its condition whatever the cache's budget.
         self._latest: tuple[Tile, Condition] | None = None
-        self._learned = LearnedLatents(self) if setup.prior == "learned" else None
 
     @property
     def noise_plane(self) -> int:
@@ -127,16 +128,27 @@ class UnitDecoder:
         self.setup.cache.clear()
         self._latest = None
 
+    # --- latents --------------------------------------------------------------
+
+    @cached_property
+    def learned(self) -> LearnedLatents:
+        """Latents of the learned prior."""
+        return LearnedLatents(self)
+
+    def noise(self, spec: LatentSpec, samples: range, attempt: int = 0) -> Latents:
+        """White noise of samples, for a placed spec."""
+        field = NoiseField(self.setup.seed, self.noise_plane, attempt)
+        return field.draw(spec, samples=samples)
+
+    def temperature(self, spec: LatentSpec, attempt: int = 0) -> float | Tensor:
+        """Temperature of a placed spec, cooled for a redraw."""
+        factor = cooling(attempt)
+        return self.setup.temperature.window(self.unit.plane, spec, factor)
+
     def draw(self, window: Window, samples: range, attempt: int = 0) -> Latents:
         """Latents of a window, on the CPU, as an attempt of all its blocks."""
         setup = self.setup
-        factor = COOLING[attempt - 1] if attempt else 1.0
-        spec = setup.spec(window)
-        if self._learned is not None:
-            return self._learned.draw(spec, samples).tempered(factor)
-        temperature = setup.temperature.window(self.unit.plane, spec, factor)
-        noise = NoiseField(setup.seed, self.noise_plane, attempt)
-        return noise.draw(spec, samples=samples).tempered(temperature)
+        return setup.drawing.draw(self, setup.spec(window), samples, attempt)
 
     def latents(self, window: Window, samples: range) -> Latents:
         """Latents of a window, with the redraws that are known of."""

@@ -12,6 +12,7 @@ from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.core.latents import Window
 from napari_flowsr.core.places import LatentSpec, Place, hr_side
+from napari_flowsr.inference.drawing import Drawing, LearnedPrior, Samples
 from napari_flowsr.inference.maps import FieldMap
 from napari_flowsr.inference.tiles import Tile, TilePlan
 from napari_flowsr.inference.units import Workload
@@ -80,7 +81,7 @@ class Setup:
     limits: Limits
     cache: ConditionCache
     peak_bytes: int = 0
-    prior: str = "gaussian"
+    drawing: Drawing = field(default_factory=Samples)
 
     @property
     def scale(self) -> float:
@@ -88,9 +89,14 @@ class Setup:
         return self.workload.geometry.scale
 
     @property
+    def prior(self) -> str:
+        """``"learned"`` where latents come from a learned prior, else ``"gaussian"``."""
+        return "learned" if isinstance(self.drawing, LearnedPrior) else "gaussian"
+
+    @property
     def is_single(self) -> bool:
         """Whether all samples are the same one."""
-        return self.prior == "learned" or self.flow.deterministic
+        return self.drawing.is_single or self.flow.deterministic
 
     def place(self, window: Window) -> Place:
         """Where a window lies."""

@@ -29,13 +29,19 @@ if TYPE_CHECKING:
 
     from napari_flowsr.core.latents import LatentSpec, Window
 
-__all__ = ["COOLING", "DRAWN", "GIVEN", "RedrawGrid", "exploded", "explosion_limit"]
+__all__ = ["COOLING", "DRAWN", "GIVEN", "RedrawGrid", "cooling", "exploded"]
+__all__ += ["explosion_limit", "redraw_report"]
 
 COOLING = (0.7, 0.4, 0.2, 0.0)
 """Factor of the temperature in each further attempt; the last one is the mode."""
 DRAWN, GIVEN = 3.0, 20.0
 """Multiples of the LR image's magnitude that drawn and given latents may reach."""
 _BLOCK = 32
+
+
+def cooling(attempt: int) -> float:
+    """Factor of the temperature in an attempt; 1 in attempt 0, the first draw."""
+    return COOLING[attempt - 1] if attempt else 1.0
 
 
 def explosion_limit(*planes: Tensor, factor: float = DRAWN) -> float:
