@@ -1,0 +1,193 @@
+"""Layers of the Edit dock: the one that is edited, its mask, and what is undone. No Qt.
+
+The target that a person chose is never written to: the first edit makes a layer of the
+dock's own from it, and all edits go there.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_flowsr.errors import OptionError
+from napari_flowsr.io.provenance import NAMESPACE, jsonable
+from napari_flowsr.widgets._edit_geometry import Pairing
+from napari_flowsr.widgets._edit_session import is_edit_layer
+from napari_flowsr.widgets._history import Change, History
+from napari_flowsr.widgets._layers import Output
+
+__all__ = ["EditLayers", "make_mask"]
+
+Array = npt.NDArray[Any]
+
+_IDENTITY = "napari-flowsr-layer"
+_MASK_NAME = "edit mask"
+
+
+def make_mask(viewer: Any, pairing: Pairing, brush_size: int) -> Any:
+    """Empty Labels layer on the HR grid of the target, ready to be painted in."""
+    grid = pairing.grid
+    layer = viewer.add_labels(
+        np.zeros(grid.shape, np.uint8),
+        name=f"{_MASK_NAME} · {pairing.target.name}",
+        opacity=0.4,
+        **pairing.placed(),
+    )
+    viewer.layers.selection.active = layer
+    layer.selected_label = 1
+    layer.brush_size = brush_size
+    layer.mode = "paint"
+    return layer
+
+
+class EditLayers:
+    """Layers that are edited, each with its history.
+
+    Parameters
+    ----------
+    limit_bytes : int, optional
+        Memory of a history.
+    """
+
+    def __init__(self, limit_bytes: int | None = None) -> None:
+        self._limit = {} if limit_bytes is None else {"limit_bytes": limit_bytes}
+        self._histories: weakref.WeakKeyDictionary[Any, History] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._sources: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def history(self, layer: Any) -> History:
+        """Edits of a layer; an empty one for a layer that has none."""
+        if layer not in self._histories:
+            self._histories[layer] = History(**self._limit)
+        return self._histories[layer]
+
+    def source_of(self, layer: Any) -> Any:
+        """Layer that an edited one was made from, if it is still there."""
+        reference = self._sources.get(layer)
+        return None if reference is None else reference()
+
+    # --- the layer that is edited ---------------------------------------------------
+
+    def make(
+        self, viewer: Any, pairing: Pairing, array: Array, record: Mapping[str, Any]
+    ) -> Any:
+        """Layer of the dock's own with these pixels, where the target lies."""
+        target = pairing.target
+        facts = {**record, "kind": "edited", "edits": []}
+        looks: dict[str, Any] = {"rgb": bool(target.rgb)}
+        if not target.rgb:
+            looks["colormap"], looks["gamma"] = target.colormap, target.gamma
+            looks["contrast_limits"] = tuple(target.contrast_limits)
+        layer = viewer.add_image(
+            array,
+            name=f"{target.name} · edited · {record['model']}",
+            metadata={NAMESPACE: copy.deepcopy(facts)},
+            interpolation2d=target.interpolation2d,
+            **pairing.placed(),
+            **looks,
+        )
+        # Below masks, above what it was made from.
+        index = viewer.layers.index(target) + 1
+        viewer.layers.move(viewer.layers.index(layer), index)
+        own = str(layer.unique_id)
+        source = target if pairing.image is None else pairing.image
+        layer.metadata[_IDENTITY] = {"source": str(source.unique_id), "layer": own}
+        self._sources[layer] = weakref.ref(target)
+        return layer
+
+    def write(
+        self, layer: Any, array: Array, label: str, facts: Mapping[str, Any], extra: Any
+    ) -> bool:
+        """Make an edit; whether any pixel differs.
+
+        Parameters
+        ----------
+        layer : napari.layers.Image
+            As `make` gives it.
+        array : ndarray
+            New pixels, all of them.
+        label : str
+            What was done.
+        facts : mapping
+            For the record, which lists all edits.
+        extra : object
+            Kept with the edit.
+        """
+        if not is_edit_layer(layer):
+            raise OptionError(f"'{layer.name}' is not a layer of the Edit dock.")
+        before = copy.deepcopy(layer.metadata[NAMESPACE])
+        after = copy.deepcopy(before)
+        known = {k: v for k, v in jsonable(dict(facts)).items() if before.get(k) != v}
+        after.setdefault("edits", []).append({**known, "label": label})
+        change = Change.between(
+            layer.data,
+            np.asarray(array).astype(layer.data.dtype, copy=False),
+            label,
+            extra=extra,
+            record_before=before,
+            record_after=after,
+        )
+        if change is None:
+            return False
+        change.redo_in(layer.data)
+        self._refresh(layer, after)
+        self.history(layer).push(change)
+        return True
+
+    def undo(self, layer: Any) -> Change | None:
+        """Take the last edit of a layer back."""
+        change = self.history(layer).undo()
+        if change is not None:
+            change.undo_in(layer.data)
+            self._refresh(layer, change.record_before)
+        return change
+
+    def redo(self, layer: Any) -> Change | None:
+        """Make the edit again that was taken back last."""
+        change = self.history(layer).redo()
+        if change is not None:
+            change.redo_in(layer.data)
+            self._refresh(layer, change.record_after)
+        return change
+
+    @staticmethod
+    def _refresh(layer: Any, record: Mapping[str, Any] | None) -> None:
+        if record is not None:
+            layer.metadata[NAMESPACE] = copy.deepcopy(dict(record))
+        layer.refresh()
+
+    # --- what lies beside it ------------------------------------------------------------
+
+    @staticmethod
+    def add(viewer: Any, outputs: tuple[Output, ...]) -> list[Any]:
+        """Add layers; those of the same kind that the dock made before are replaced.
+
+        They are told by name and record: what a person renamed or made stays.
+        """
+        added = []
+        for output in outputs:
+            name = output.options.get("name")
+            for old in [x for x in viewer.layers if x.name == name and _is_own(x)]:
+                viewer.layers.remove(old)
+            layer = viewer.add_image(output.data, **output.options)
+            identity = layer.metadata.setdefault(_IDENTITY, {})
+            identity["layer"] = str(layer.unique_id)
+            added.append(layer)
+        return added
+
+
+def _is_own(layer: Any) -> bool:
+    identity = layer.metadata.get(_IDENTITY)
+    record = layer.metadata.get(NAMESPACE)
+    if not isinstance(identity, Mapping) or not isinstance(record, Mapping):
+        return False
+    same = identity.get("layer") == str(layer.unique_id)
+    return same and record.get("tool") == "edit" and record.get("kind") != "edited"
