@@ -177,25 +177,35 @@ class RunDock(QWidget):
         FlowSRError
             A field has a value that cannot be used, or another run is going on.
         """
+        self._check_ready()
+        layer, viewer = self.session.image, self.viewer
+        dims = None if viewer is None else viewer.dims
+        source = Source.of(layer, resolve_roi(layer, self.session.roi, dims))
+        job = self._start(self._prepare(source), layer.name)
+        self._source = source
+        self._pixel_size_um = self.session.pixel_size_um
+        return job.worker
+
+    def _check_ready(self) -> None:
+        """Raise `OptionError` unless a run can begin."""
         if self._tenure.is_over:
             raise OptionError("This dock was closed. Open it anew from the menu.")
         problems = self._validate()
         if problems:
             raise OptionError(" ".join(problems.values()))
-        layer, viewer = self.session.image, self.viewer
-        dims = None if viewer is None else viewer.dims
-        source = Source.of(layer, resolve_roi(layer, self.session.roi, dims))
+
+    def _start(self, make: Callable[[], Iterable[Any]], name: str) -> Job:
+        """Begin a run that is told by the name of a layer."""
         job = Job(
-            self._prepare(source),
+            make,
             on_event=self._on_event,
             on_progress=self._on_progress,
             on_end=self._on_end,
-            description=f"{self.title} {layer.name}",
+            description=f"{self.title} {name}",
         )
-        self._tenure.job, self._source = job, source
-        self._pixel_size_um = self.session.pixel_size_um
+        self._tenure.job = job
         self.bar.start("loading the model …")
-        return job.worker
+        return job
 
     def cancel(self) -> None:
         """Stop the run within a tile; what was there before stays."""
@@ -226,12 +236,16 @@ class RunDock(QWidget):
         if self._tenure.is_over:
             return
         if isinstance(event, Stopped):
-            if self._source is not None:
+            if self._is_unfinished():
                 self.bar.say("Cancelled. Nothing was changed.")
         elif isinstance(event, Failed):
             self._show_error(event.error)
         else:
             self._on_result(event)
+
+    def _is_unfinished(self) -> bool:
+        """Whether the run has not shown its result yet."""
+        return self._source is not None
 
     def _show_error(self, error: Exception) -> None:
         text = str(error)

@@ -166,6 +166,16 @@ class History:
         return tuple(change.label for change in self._changes[self._done :])
 
     @property
+    def last(self) -> Change | None:
+        """The edit that `undo` takes back; None if there is none."""
+        return self._changes[self._done - 1] if self.can_undo else None
+
+    @property
+    def next(self) -> Change | None:
+        """The edit that `redo` makes again; None if there is none."""
+        return self._changes[self._done] if self.can_redo else None
+
+    @property
     def nbytes(self) -> int:
         """Memory of all edits."""
         return sum(change.nbytes for change in self._changes)

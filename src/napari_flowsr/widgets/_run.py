@@ -128,7 +128,7 @@ class Job:
         self._on_event = _weak(on_event)
         self._on_progress = _weak(on_progress)
         self._on_end = _weak(on_end)
-        self._began = time.monotonic()
+        self._began, self._reported = time.monotonic(), 0.0
         self._inbox: deque[Callable[[], None]] = deque()
         self._is_handling = False
         self.is_running = True
@@ -154,6 +154,13 @@ class Job:
     def cancel(self) -> None:
         """Stop at the next step of the network at work, or the next event."""
         self._cancelled.set()
+
+    def report(self, done: int, total: int, message: str = "") -> None:
+        """Tell progress from within a step of the computation, in its thread."""
+        now = time.monotonic()
+        if now - self._reported >= _INTERVAL:
+            self._reported = now
+            self.worker.yielded.emit(Progress(done, total, message))
 
     def stop(self) -> None:
         """Cancel, and wait for the worker's thread, in vain after a while."""

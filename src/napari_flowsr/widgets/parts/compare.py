@@ -103,7 +103,12 @@ class Compare(QWidget):
         if viewer is None:
             return
         if on and source is not None:
-            made = [x for x in viewer.layers if NAMESPACE in x.metadata and x.visible]
+            # The source may itself be a result, which was then edited.
+            made = [
+                x
+                for x in viewer.layers
+                if NAMESPACE in x.metadata and x.visible and x is not source
+            ]
             self._hidden = [weakref.ref(x) for x in made]
             self._shown = None if source.visible else weakref.ref(source)
             source.visible = True
