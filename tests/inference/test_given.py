@@ -182,10 +182,11 @@ def test_resample_with_a_full_mask_is_a_sample(model, image) -> None:
     np.testing.assert_allclose(new, expected, atol=1e-4)
 
 
-def test_resample_with_an_empty_mask_is_the_image(model, image) -> None:
+def test_an_empty_mask_is_refused(model, image) -> None:
     post = posterior(image, model)
     hr = post.sample(1)[0]
-    np.testing.assert_array_equal(post.resample(hr, np.zeros((37, 29)), 1), hr)
+    with pytest.raises(OptionError, match="empty"):
+        post.resample(hr, np.zeros((37, 29)), 1)
 
 
 def test_bad_masks(model, image) -> None:

@@ -347,6 +347,15 @@ class ConditionalFlow(nn.Module, ABC):
         return self.receptive_field if exact else self.practical_halo
 
     @property
+    def latent_reach(self) -> int:
+        """LR pixels around a latent beyond which decoding does not see it.
+
+        Where a family does not say so, the `halo`, which also counts what is seen of
+        the LR image.
+        """
+        return self.halo
+
+    @property
     def parameter_count(self) -> int:
         """Number of learned numbers."""
         return sum(p.numel() for p in self.parameters())

@@ -1,32 +1,25 @@
-"""Encoding, decoding and re-sampling given HR images, unit by unit and tile by tile."""
+"""Encoding and decoding given HR images, unit by unit and tile by tile."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from napari_flowsr.core.latents import Latents, LatentSpec, Window
-from napari_flowsr.errors import OutOfMemoryError, SizeError, UnstableDecodeError
+from napari_flowsr.errors import OutOfMemoryError, SizeError
 from napari_flowsr.inference.decoder import Setup, UnitDecoder, on_device, pad_plane
 from napari_flowsr.inference.encoding import encode_tiles, fitting
 from napari_flowsr.inference.memory import is_out_of_memory
-from napari_flowsr.inference.stability import (
-    COOLING,
-    GIVEN,
-    exploded,
-    explosion_limit,
-)
-from napari_flowsr.inference.tiles import Tile, TilePlan
+from napari_flowsr.inference.stability import GIVEN, exploded, explosion_limit
+from napari_flowsr.inference.tiles import Tile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
-    from napari_flowsr.inference.maps import FieldMap
     from napari_flowsr.inference.units import Unit
 
 __all__ = ["UnitCoder"]
@@ -47,7 +40,7 @@ class UnitCoder:
 
     def __init__(self, setup: Setup, unit: Unit) -> None:
         self.setup, self.unit = setup, unit
-        self._decoder = UnitDecoder(setup, unit)
+        self.decoder = UnitDecoder(setup, unit)
 
     @property
     def spec(self) -> LatentSpec:
@@ -61,9 +54,9 @@ class UnitCoder:
     def _excess(self) -> Tensor | None:
         """Excess of the whole plane on the HR grid, if there is any."""
         height, width = self.setup.workload.geometry.hr_size
-        return self._decoder.excess.on_hr((0, height, 0, width))
+        return self.decoder.excess.on_hr((0, height, 0, width))
 
-    def _shown(self, hr: Tensor) -> Tensor:
+    def shown(self, hr: Tensor) -> Tensor:
         """What the network has to make of ``hr``: all but the excess."""
         excess = self._excess()
         return hr if excess is None else hr - excess
@@ -75,9 +68,9 @@ class UnitCoder:
 
     # --- encode ---------------------------------------------------------------
 
-    def _padded_hr(self, hr: Tensor) -> Tensor:
+    def padded_hr(self, hr: Tensor) -> Tensor:
         """``(1, channels, H, W)`` of the padded plane, from ``(components, H, W)``."""
-        padded = pad_plane(self._shown(hr), self.spec.hr_size)
+        padded = pad_plane(self.shown(hr), self.spec.hr_size)
         return self.setup.workload.network_input(padded)
 
     @torch.no_grad()
@@ -86,7 +79,7 @@ class UnitCoder:
 
         With the LR image that they belong to, where the flow finds that itself.
         """
-        padded, decoder = self._padded_hr(hr), self._decoder
+        padded, decoder = self.padded_hr(hr), self.decoder
         return fitting(decoder, lambda plan: encode_tiles(decoder, padded, plan))
 
     @torch.no_grad()
@@ -94,8 +87,8 @@ class UnitCoder:
         """Log-density of ``hr``; not tiled, for the determinant is one number."""
         whole = Tile(self._whole, self._whole)
         try:
-            cond = self._decoder.condition(whole)
-            padded = on_device(self._padded_hr(hr), self.setup.flow)
+            cond = self.decoder.condition(whole)
+            padded = on_device(self.padded_hr(hr), self.setup.flow)
             return float(self.setup.flow.log_prob(padded, cond)[0])
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
@@ -108,35 +101,36 @@ class UnitCoder:
 
     # --- decode ---------------------------------------------------------------
 
-    def decode(
-        self, latents: Latents, wanted: Callable[[Tile], bool] = lambda tile: True
-    ) -> Block:
-        """HR ``(components, H, W)`` without the excess; 0 in tiles not wanted."""
+    def decode(self, latents: Latents) -> Block:
+        """HR ``(components, H, W)`` of the whole plane, without the excess."""
         if latents.spec.shapes != self.spec.shapes:
             raise SizeError(
                 f"The latents have shapes {latents.spec.shapes}; this image needs "
                 f"{self.spec.shapes} (finest first). Use latents of this posterior."
             )
-        return fitting(self._decoder, lambda plan: self._decode(latents, plan, wanted))
+        return fitting(self.decoder, lambda plan: self._decode(latents, plan))
 
     @torch.no_grad()
-    def _decode(
-        self, latents: Latents, plan: TilePlan, wanted: Callable[[Tile], bool]
-    ) -> Block:
-        setup, decoder = self.setup, self._decoder
+    def _decode(self, latents: Latents, tiles: Iterable[Tile]) -> Block:
         components = len(self.unit.components)
-        out = np.zeros((components, *setup.workload.geometry.hr_size), np.float32)
-        for tile in filter(wanted, plan):
-            part = latents.crop(setup.spec(tile.window))
-            # Latents of a flow that finds the LR image itself belong to that one.
-            if latents.lr is not None:
-                cond = decoder.condition_on(latents.lr, tile.window)
-            else:
-                cond = decoder.condition(tile)
-            y0, y1, x0, x1 = setup.box(tile.core)
-            out[:, y0:y1, x0:x1] = decoder.run(tile, cond, part)[0]
-            decoder.forget(tile)
+        out = np.zeros((components, *self.setup.workload.geometry.hr_size), np.float32)
+        for tile in tiles:
+            y0, y1, x0, x1 = self.setup.box(tile.core)
+            out[:, y0:y1, x0:x1] = self.decode_tile(latents, tile)
+            self.decoder.forget(tile)
         return out
+
+    def decode_tile(self, latents: Latents, tile: Tile) -> Block:
+        """Core of a tile, ``(components, ...)``, from the latents around it."""
+        setup, decoder = self.setup, self.decoder
+        part = latents.crop(setup.spec(tile.window))
+        # Latents of a flow that finds the LR image itself belong to that one.
+        if part.lr is not None:
+            cond = decoder.condition_of(part.lr, tile.window)
+        else:
+            cond = decoder.condition(tile)
+        found: Block = decoder.run(tile, cond, part)[0]
+        return found
 
     def finite(self, decoded: Block, limit: float | None = None) -> bool:
         """Whether a decode is finite and not larger than ``limit``.
@@ -145,70 +139,5 @@ class UnitCoder:
         an image that is brighter than what this model would draw.
         """
         if limit is None:
-            limit = explosion_limit(self._decoder.lr, factor=GIVEN)
+            limit = explosion_limit(self.decoder.lr, factor=GIVEN)
         return not exploded(decoded[None], limit).any()
-
-    # --- re-sampling ------------------------------------------------------------------
-
-    def resample(
-        self, hr: Tensor, mask: FieldMap, setup: Setup
-    ) -> tuple[Block, npt.NDArray[np.bool_]]:
-        """New latents where the mask is above 0.
-
-        Parameters
-        ----------
-        hr : Tensor
-            ``(components, H, W)`` in network units.
-        mask : FieldMap
-            0 (keep) to 1 (replace).
-        setup : Setup
-            With the seed and temperature of the new content.
-
-        Returns
-        -------
-        decoded : ndarray
-            ``(components, H, W)``, meaningful where ``changed``.
-        changed : ndarray of bool
-            ``(H, W)``: pixels within reach of a replaced latent.
-        """
-        weights = mask.window(self.unit.plane, self.spec)
-        if not isinstance(weights, Tensor):
-            raise TypeError("A mask is a map.")
-        reached = self._reached(weights)
-        changed = self._on_hr(reached)
-        if not changed.any():
-            return hr.numpy(), changed
-        own = self.encode(hr)
-        # What is kept of the image may be brighter than anything that is drawn.
-        limit = max(self._decoder.limit, explosion_limit(self._shown(hr)))
-        decoder = UnitDecoder(setup, self.unit)
-        for attempt in range(len(COOLING) + 1):
-            new = decoder.draw(self._whole, range(1), attempt)
-            decoded = self.decode(
-                own.where(weights, new), lambda t: _overlaps(reached, t.core)
-            )
-            if self.finite(decoded[:, changed][:, None], limit):
-                return self.with_excess(decoded), changed
-        raise UnstableDecodeError(
-            f"The new content is not finite, even at temperature 0 ({len(COOLING)} "
-            "redraws). Use another seed, a smaller mask, or another model."
-        )
-
-    def _reached(self, weights: Tensor) -> npt.NDArray[np.bool_]:
-        """LR pixels of the padded plane that replaced latents can influence."""
-        marked = (weights > 0).float()[None, None]
-        marked = F.adaptive_max_pool2d(marked, self.setup.plan.size)
-        r = self.setup.plan.halo
-        for kernel, padding in (((2 * r + 1, 1), (r, 0)), ((1, 2 * r + 1), (0, r))):
-            marked = F.max_pool2d(marked, kernel, 1, padding)
-        return np.asarray(marked[0, 0].numpy() > 0)
-
-    def _on_hr(self, lr_mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        height, width = self.setup.workload.geometry.hr_size
-        rows, columns = self.setup.under[0][:height], self.setup.under[1][:width]
-        found: npt.NDArray[np.bool_] = lr_mask[rows[:, None], columns]
-        return found
-
-
-def _overlaps(mask: npt.NDArray[Any], box: Window) -> bool:
-    return bool(mask[box.y : box.y + box.height, box.x : box.x + box.width].any())

@@ -106,17 +106,18 @@ class UnitDecoder:
         found = self.setup.cache.get(key)
         if found is None:
             self._latest = None
-            found = self.condition_on(self.input, tile.window)
+            w = tile.window
+            crop = self.input[..., w.y : w.y + w.height, w.x : w.x + w.width]
+            found = self.condition_of(crop, w)
             self.setup.cache.put(key, found)
         self._latest = tile, found
         return found
 
-    def condition_on(self, lr: Tensor, window: Window) -> Condition:
-        """Prepared condition of a window of an LR plane ``(1, C, h, w)``, not kept."""
-        w, setup = window, self.setup
-        crop = lr[..., w.y : w.y + w.height, w.x : w.x + w.width]
-        cond = setup.flow.condition(on_device(crop, setup.flow)).at(setup.place(w))
-        return setup.flow.prepare(cond, setup.spec(w))
+    def condition_of(self, crop: Tensor, window: Window) -> Condition:
+        """Prepared condition of a window's LR pixels ``(1, C, h, w)``, not kept."""
+        setup = self.setup
+        cond = setup.flow.condition(on_device(crop, setup.flow)).at(setup.place(window))
+        return setup.flow.prepare(cond, setup.spec(window))
 
     def forget(self, tile: Tile) -> None:
         """Drop a tile's condition: it will not be needed again."""

@@ -13,13 +13,14 @@ from napari_flowsr.core.interrupt import until_cancelled
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference import given
 from napari_flowsr.inference.bound import Bound, flow_on
+from napari_flowsr.inference.edits import Edits
 from napari_flowsr.inference.ensemble import check_quantiles
-from napari_flowsr.inference.events import Event, Finished, Progress, Result
+from napari_flowsr.inference.events import Event, Finished, Result
+from napari_flowsr.inference.exploring import Exploring
 from napari_flowsr.inference.intensity import check_single_precision
 from napari_flowsr.inference.maps import parse_temperature
 from napari_flowsr.inference.options import check_callback, why_single
 from napari_flowsr.inference.outputs import Order
-from napari_flowsr.inference.run import Run
 from napari_flowsr.io.provenance import image_hash, record
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ __all__ = ["Posterior"]
 Array = npt.NDArray[Any]
 
 
-class Posterior:
+class Posterior(Edits, Exploring):
     """Distribution of HR images given one LR image.
 
     Made by `inference.posterior.posterior`.
@@ -162,16 +163,6 @@ class Posterior:
         events = self._events(order)
         return events if cancelled is None else until_cancelled(events, cancelled)
 
-    def _events(self, order: Order) -> Iterator[Event]:
-        keep = "quantiles" in order.outputs and bool(order.quantiles)
-        setup = self._bound.setup(order.n, keep=keep)
-        for event in Run(setup, order).events():
-            if isinstance(event, Progress) and self.progress is not None:
-                self.progress(event.done, event.total)
-            if isinstance(event, Finished):
-                self._report = dict(event.result.report)
-            yield event
-
     def _result(self, n: int, outputs: str, quantiles: Sequence[float] = ()) -> Result:
         for event in self.stream(n, (outputs,), quantiles, preview=False):
             if isinstance(event, Finished):
@@ -253,29 +244,6 @@ class Posterior:
         """
         return given.log_prob(self._bound, hr)
 
-    def resample(self, hr: Any, mask: Any, seed: int, temperature: Any = None) -> Array:
-        """Draw new content inside a mask; the rest of the image stays.
-
-        Parameters
-        ----------
-        hr : array-like
-            Of the upscaled shape.
-        mask : array-like
-            Bool, or float from 0 (keep) to 1 (replace), ``(Y, X)`` on the HR or LR
-            grid, or with the looped axes before.
-        seed : int
-            Of the new content.
-        temperature : float or array, optional
-            Of the new content; that of the posterior if not given.
-
-        Returns
-        -------
-        ndarray
-            Dtype of ``hr``. Beyond the model's reach of the mask its pixels are
-            those of ``hr``, bit for bit.
-        """
-        return given.resample(self._bound, hr, mask, seed, temperature)
-
     def consistency(self, hr: Any) -> tuple[float, Array]:
         """How well the downscale of an HR image gives the input back.
 
@@ -298,7 +266,10 @@ class Posterior:
         Parameters
         ----------
         kind : str
-            ``"sample"``, ``"mean"``, ``"std"``, ``"quantile"``, …
+            ``"sample"``, ``"mean"``, ``"std"``, ``"quantile"``, …; ``"interpolation"``
+            (with ``first``, ``second``, ``t``), ``"sweep"`` (with ``temperatures``,
+            ``sample``), ``"levels"`` (with ``factors``, ``sample``), ``"best"`` (with
+            ``n``, ``by``, ``sample``, the number of the best one).
         **extra
             Further facts, such as ``source_name``, ``n`` or ``sample``.
         """

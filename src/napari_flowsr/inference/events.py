@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-__all__ = ["Event", "Finished", "Progress", "Result", "SampleReady"]
+__all__ = ["Edited", "Event", "Finished", "Progress", "Result", "SampleReady"]
 
 Array = npt.NDArray[Any]
 
@@ -82,3 +82,21 @@ class Finished:
 
 
 Event = Progress | SampleReady | Finished
+
+
+@dataclass(frozen=True)
+class Edited:
+    """The last event of an edit.
+
+    Parameters
+    ----------
+    array : ndarray
+        The whole HR image; where nothing was to change, bit for bit as it was.
+    report : mapping
+        JSON-able: ``changed_pixels`` (HR, of all planes), ``computed`` (LR pixels that
+        were decoded, halos included), ``attempts``, ``seconds``, ``tile``, ``halo``,
+        ``device``.
+    """
+
+    array: Array
+    report: Mapping[str, Any] = field(default_factory=dict)

@@ -1,11 +1,10 @@
-"""What can be asked about a given HR image: latents, density, new content, consistency.
+"""What can be asked about a given HR image: latents, density, consistency.
 
 The functions behind the methods of the same names of `Posterior`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,14 +18,13 @@ from napari_flowsr.inference.consistency import (
     lr_psnr,
     lr_residual,
 )
-from napari_flowsr.inference.intensity import cast, check_single_precision
-from napari_flowsr.inference.maps import parse_mask, parse_temperature
+from napari_flowsr.inference.intensity import check_single_precision
 from napari_flowsr.inference.source import plane_view
 
 if TYPE_CHECKING:
     from napari_flowsr.inference.bound import Bound
 
-__all__ = ["consistency", "decode", "encode", "log_prob", "resample"]
+__all__ = ["consistency", "decode", "encode", "log_prob"]
 
 Array = npt.NDArray[Any]
 
@@ -80,28 +78,6 @@ def log_prob(bound: Bound, hr: Any) -> Array:
         values = bound.normalised_hr(source, unit)
         found[unit.plane] += UnitCoder(setup, unit).log_prob(values)
     return found
-
-
-def resample(bound: Bound, hr: Any, mask: Any, seed: int, temperature: Any) -> Array:
-    """Copy of ``hr`` with new content inside the mask."""
-    source = bound.hr_source(hr)
-    marked = parse_mask(mask, bound.geometry)
-    tau = bound.temperature
-    if temperature is not None:
-        tau = parse_temperature(temperature, bound.geometry)
-    setup = bound.setup(1)
-    checked = replace(bound.options, seed=seed).seed
-    drawing = replace(setup, seed=checked, temperature=tau)
-    out = np.array(source.array, dtype=source.dtype)
-    for unit in setup.workload:
-        values = bound.normalised_hr(source, unit)
-        decoded, changed = UnitCoder(setup, unit).resample(values, marked, drawing)
-        view = plane_view(out, bound.geometry.upscaled, unit.plane)
-        for i, component in enumerate(unit.components):
-            span = bound.intensities.range(unit.plane, component)
-            new = cast(span.to_intensity(decoded[i]), out.dtype)
-            view[..., component][changed] = new[changed]
-    return out
 
 
 def consistency(bound: Bound, hr: Any) -> tuple[float, Array]:

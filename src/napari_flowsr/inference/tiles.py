@@ -94,18 +94,23 @@ class TilePlan:
     def __len__(self) -> int:
         return len(self._cuts(self.size[0])) * len(self._cuts(self.size[1]))
 
+    def over(self, box: Window) -> list[Tile]:
+        """Tiles whose cores partition a box, which begins at a multiple of `align`."""
+        inner = replace(self, size=(box.height, box.width))
+        cores = (tile.core for tile in inner)
+        return [
+            self.around(Window(box.y + c.y, box.x + c.x, c.height, c.width))
+            for c in cores
+        ]
+
+    def grown(self, box: Window, by: int) -> Window:
+        """A box with ``by`` more LR pixels on each side, aligned, within the plane."""
+        return replace(self, halo=by).around(box).window
+
     def split(self, tile: Tile, smallest: int = 16) -> list[Tile]:
         """Tiles of half the side with the same cores together; empty if too small."""
         core = tile.core
         if self.is_whole or max(core.height, core.width) <= max(smallest, self.align):
             return []
         half = max(core.height, core.width) // 2
-        inner = replace(self, size=(core.height, core.width), tile=half)
-        return [
-            self.around(
-                Window(
-                    core.y + t.core.y, core.x + t.core.x, t.core.height, t.core.width
-                )
-            )
-            for t in inner
-        ]
+        return replace(self, tile=half).over(core)

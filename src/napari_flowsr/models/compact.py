@@ -145,6 +145,11 @@ class Compact(ConditionalFlow):
         squeezed = mean + self.config.residual_scale * x
         return F.pixel_shuffle(squeezed, self.config.scale)
 
+    @property
+    def latent_reach(self) -> int:
+        # The encoder sees the LR image alone; latents pass through the couplings only.
+        return self.flow.reach
+
     def predict(self, lr: Tensor) -> Tensor:
         self.check_lr(lr)
         return F.pixel_shuffle(self._mean(lr, self.encoder(lr)), self.config.scale)
