@@ -6,26 +6,27 @@ the intensities of the original; `RescaledLatents` are the latents with that rec
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec
-from napari_flowsr.errors import CheckpointError, FlowSRError, OptionError, SizeError
+from napari_flowsr.core.latents import Latents
+from napari_flowsr.errors import FlowSRError, OptionError, SizeError
 from napari_flowsr.inference.intensity import Intensities, Range
-from napari_flowsr.io.atomic import atomic_path
-from napari_flowsr.io.provenance import versions
+from napari_flowsr.io.latents_file import (
+    Kind,
+    levels_of,
+    spec_facts,
+    spec_of,
+    tensors_of,
+)
 
 __all__ = ["SUFFIX", "Rescaled", "RescaledLatents", "load_latents", "save_latents"]
 __all__ += ["full_value", "ranges_of", "stored_dtype"]
@@ -33,8 +34,14 @@ __all__ += ["full_value", "ranges_of", "stored_dtype"]
 SUFFIX = ".latents.safetensors"
 """End of the name of a file of latents, which lies beside the small image."""
 
-_KEY = "napari-flowsr-latents"
-_FORMAT = 1
+_KIND = Kind(
+    key="napari-flowsr-latents",
+    version=1,
+    what="latents of a small image",
+    expected=f"Give the {SUFFIX} file that was written beside the small image, or "
+    "leave the latents out: the detail is then sampled.",
+    remedy="Copy it again, or leave the latents out: the detail is then sampled.",
+)
 
 
 @dataclass(frozen=True)
@@ -273,25 +280,13 @@ def save_latents(
             "These latents have no record of the image that they belong to. Save "
             "those that rescale_down gave."
         )
-    tensors = {f"level.{i}": t for i, t in enumerate(latents.levels)}
+    tensors = tensors_of(latents.levels)
     tensors["remainder"] = latents.remainder
     tensors["excess.at"], tensors["excess.by"] = latents.excess
     if latents.alpha is not None:
         tensors["alpha"] = latents.alpha
-    about = {
-        "format": _FORMAT,
-        "about": latents.about.facts(),
-        "levels": [[*v.shape, str(v.rate)] for v in latents.spec.levels],
-        "lr_size": latents.spec.lr_size,
-        "hr_size": latents.spec.hr_size,
-        "versions": versions(),
-    }
-    data = save(
-        {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
-        metadata={_KEY: json.dumps(about, sort_keys=True)},
-    )
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        temporary.write_bytes(data)
+    about = {"about": latents.about.facts(), **spec_facts(latents.spec)}
+    _KIND.write(path, tensors, about, overwrite=overwrite)
     return path
 
 
@@ -306,53 +301,16 @@ def load_latents(path: str | Path) -> RescaledLatents:
     if not isinstance(path, str | PathLike):
         raise OptionError(f"path is {path!r}; give the path of a file of latents.")
     path = Path(path)
+    about, tensors = _KIND.read(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"There is no file of latents '{path}'. Check the path, or leave the "
-            "latents out: the detail is then sampled."
-        ) from error
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"'{path}' is no file of latents, or a damaged one ({error}). Give the "
-            f"{SUFFIX} file that was written beside the small image."
-        ) from error
-    if _KEY not in metadata:
-        raise CheckpointError(
-            f"'{path}' holds no latents of a small image. Give the {SUFFIX} file that "
-            "was written beside it."
+        spec = spec_of(about)
+        return RescaledLatents(
+            levels_of(tensors, spec),
+            spec,
+            about=Rescaled.of(about["about"]),
+            remainder=tensors["remainder"],
+            excess=(tensors["excess.at"], tensors["excess.by"]),
+            alpha=tensors.get("alpha"),
         )
-    try:
-        return _latents(json.loads(metadata[_KEY]), tensors, path)
     except (ValueError, KeyError, TypeError, IndexError, FlowSRError) as error:
-        raise CheckpointError(
-            f"'{path}' is damaged ({error}). Copy it again, or leave the latents out: "
-            "the detail is then sampled."
-        ) from error
-
-
-def _latents(
-    about: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path
-) -> RescaledLatents:
-    if int(about["format"]) > _FORMAT:
-        raise CheckpointError(
-            f"'{path.name}' has format {about['format']}; this version of "
-            f"napari-flowsr reads up to {_FORMAT}. Update napari-flowsr"
-        )
-    levels = tuple(
-        LatentLevel(int(c), int(h), int(w), Fraction(rate))
-        for c, h, w, rate in about["levels"]
-    )
-    (h, w), (height, width) = about["lr_size"], about["hr_size"]
-    spec = LatentSpec(levels, (int(h), int(w)), (int(height), int(width)))
-    return RescaledLatents(
-        tuple(tensors[f"level.{i}"] for i in range(len(levels))),
-        spec,
-        about=Rescaled.of(about["about"]),
-        remainder=tensors["remainder"],
-        excess=(tensors["excess.at"], tensors["excess.by"]),
-        alpha=tensors.get("alpha"),
-    )
+        raise _KIND.damaged(path, error) from error
