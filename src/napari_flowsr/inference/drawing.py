@@ -99,11 +99,11 @@ class Interpolation:
         self, decoder: UnitDecoder, spec: LatentSpec, images: range, attempt: int
     ) -> Latents:
         """See `Drawing.draw`."""
-        ends = (
+        first, second = (
             decoder.noise(spec, range(number, number + 1), attempt)
             for number in (self.first, self.second)
         )
-        mixed = interpolated(*ends, [self.at[i] for i in images])
+        mixed = interpolated(first, second, [self.at[i] for i in images])
         return mixed.tempered(decoder.temperature(spec, attempt))
 
 

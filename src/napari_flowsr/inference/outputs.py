@@ -48,6 +48,9 @@ class Order:
         Finish sample 0 everywhere before the others are begun.
     single : str
         Why all samples are the same one, which is then decoded once; else empty.
+    at_once : int
+        Samples of a pass, which are handed over when it is done and not held, so that
+        memory does not grow with ``n``. 0: what is asked for is held.
     """
 
     n: int
@@ -57,6 +60,7 @@ class Order:
     degradation: str
     preview: bool
     single: str = ""
+    at_once: int = 0
 
     @classmethod
     def checked(
@@ -100,6 +104,9 @@ class Order:
     @property
     def passes(self) -> list[range]:
         """Sample numbers of each pass."""
+        if self.at_once:
+            starts = range(0, self.n, self.at_once)
+            return [range(i, min(i + self.at_once, self.n)) for i in starts]
         if self.preview and self.n > 1 and not self.single:
             return [range(1), range(1, self.n)]
         return [range(self.n)]
@@ -119,7 +126,9 @@ class Outputs:
     def __init__(self, workload: Workload, order: Order) -> None:
         self._work, self._order = workload, order
         dtype, wanted = workload.intensities.source.dtype, order.outputs
-        self.samples = workload.new(dtype, order.n) if "samples" in wanted else None
+        held = 0 if order.at_once else order.n
+        self.samples = workload.new(dtype, held) if "samples" in wanted else None
+        self._start = 0  # the number of the first sample in it
         self.preview = self.samples
         if self.samples is None and order.preview:
             self.preview = workload.new(dtype, 1)
@@ -129,6 +138,20 @@ class Outputs:
         self.quantiles = {q: workload.new(np.float32) for q in asked}
         # Sample 0 in network units, for statistics that are made in a later pass.
         self._first: dict[int, Block] = {}
+
+    def begin(self, samples: range) -> None:
+        """Prepare a pass: new arrays for samples that will be handed over."""
+        if self._order.at_once:
+            dtype = self._work.intensities.source.dtype
+            self.samples = self._work.new(dtype, len(samples))
+            self._start = samples.start
+
+    def sample(self, number: int) -> Array:
+        """One of the samples that are held."""
+        if self.samples is None:
+            raise RuntimeError("Samples are not held.")
+        found: Array = self.samples[number - self._start]
+        return found
 
     def statistics(
         self,
@@ -152,7 +175,7 @@ class Outputs:
     ) -> None:
         """Write one sample of a region, ``(components, h, w)`` in network units."""
         if self.samples is not None:
-            self._work.write(self.samples[sample], unit, origin, values)
+            self._work.write(self.sample(sample), unit, origin, values)
         elif sample == 0 and self.preview is not None:
             self._work.write(self.preview[0], unit, origin, values)
         if sample == 0 and self._order.statistics and len(self._order.passes) > 1:
@@ -177,7 +200,7 @@ class Outputs:
         """Arrays of image values that a pass completes."""
         found: list[Array] = []
         if self.samples is not None:
-            found += [self.samples[i] for i in samples]
+            found += [self.sample(i) for i in samples]
         elif self.preview is not None and samples.start == 0:
             found.append(self.preview[0])
         if samples.stop == self._order.n:
@@ -203,10 +226,8 @@ class Outputs:
 
     def lr_psnr(self, unit: Unit, sample: int) -> float:
         """LR-PSNR of one unit of a sample as it is returned, rounded to the dtype."""
-        if self.samples is None:
-            raise RuntimeError("Samples are not held.")
         geometry = self._work.geometry.upscaled
-        view = plane_view(self.samples[sample], geometry, unit.plane)
+        view = plane_view(self.sample(sample), geometry, unit.plane)
         hr = self._work.normalised_hr(view, unit)
         low = downscale(hr, self._work.geometry.scale, self._order.degradation)
         residual = low - self._work.normalised(unit)

@@ -69,17 +69,22 @@ class Run:
         started = time.perf_counter()
         out = self.outputs
         for samples in self.order.passes:
+            out.begin(samples)
             for unit in self.work:
                 yield from self._unit(unit, samples)
             out.write_alpha(samples)
-            if samples.start == 0 and out.preview is not None:
+            if self.order.at_once:
+                for i in samples:
+                    yield SampleReady(i, out.sample(i))
+            elif samples.start == 0 and out.preview is not None:
                 yield SampleReady(0, out.preview[0])
-        if out.samples is not None:
+        held = None if self.order.at_once else out.samples
+        if held is not None:
             for i in range(1, self.order.n):
-                yield SampleReady(i, out.samples[i])
+                yield SampleReady(i, held[i])
         psnr = yield from self._consistency()
         report = self._report(time.perf_counter() - started, psnr)
-        yield Finished(Result(out.samples, out.mean, out.std, out.quantiles, report))
+        yield Finished(Result(held, out.mean, out.std, out.quantiles, report))
 
     def _tick(self, count: int, message: str) -> Progress:
         self.done += count
@@ -187,7 +192,8 @@ class Run:
         """
         units = [unit for unit in self.work if not self.work.constant(unit)]
         known = self.order.degradation in DEGRADATIONS
-        if self.outputs.samples is not None and known and not self.order.consistent:
+        held = self.outputs.samples is not None and not self.order.at_once
+        if held and known and not self.order.consistent:
             for sample in range(self.order.n):
                 for unit in units:
                     found = self.outputs.lr_psnr(unit, sample)

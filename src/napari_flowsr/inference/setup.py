@@ -90,7 +90,7 @@ class Setup:
 
     @property
     def prior(self) -> str:
-        """``"learned"`` where latents come from a learned prior, else ``"gaussian"``."""
+        """``"learned"`` or ``"gaussian"``: where latents come from."""
         return "learned" if isinstance(self.drawing, LearnedPrior) else "gaussian"
 
     @property
