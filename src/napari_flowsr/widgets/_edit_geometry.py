@@ -43,8 +43,8 @@ class Pairing:
 
     Parameters
     ----------
-    target : napari.layers.Image
-        HR.
+    target : napari.layers.Image or None
+        HR; ``None`` where only the LR image is looked at.
     image : napari.layers.Image or None
         LR; ``None``: the target is reduced.
     box : Box or None
@@ -77,7 +77,8 @@ class Pairing:
         """
         if not scales:
             # Of a published file only reading the whole of it tells.
-            found = None if image is None else cls.ratio(target, image)
+            alone = image is None or target is None
+            found = None if alone else cls.ratio(target, image)
             scales = () if found is None else (found,)
         if not scales:
             raise OptionError(
@@ -86,6 +87,9 @@ class Pairing:
             )
         if image is None:
             return cls._alone(target, scales)
+        if target is None:
+            axes, box = layer_axes(image), resolve_roi(image, _of_script(roi), None)
+            return cls(None, image, box, 0, axes, float(scales[0]))
         return cls._both(target, image, scales, roi)
 
     @classmethod
@@ -184,16 +188,19 @@ class Pairing:
         self, leading: Sequence[str] = (), *, on_lr: bool = False
     ) -> dict[str, Any]:
         """Keywords of `add_image` for an array on the HR grid, or the LR grid."""
-        if on_lr and self.image is not None and self.box is not None:
-            placed = output_geometry(self.image, self.box, self.box.shape)
+        image, box = self.image, self.box
+        if image is not None and box is not None and (on_lr or self.target is None):
+            scale = 1.0 if on_lr else self.scale
+            shape = _enlarged(box.shape, self.axes, scale)
+            placed = output_geometry(image, box, shape)
         else:
             box = whole_box(self.target)
-            shape = list(map(float, box.shape))
+            sides = list(map(float, box.shape))
             if on_lr:
                 for axis in ("Y", "X"):
                     at = self.drop + self.axes.index(axis)
-                    shape[at] = lr_side(int(shape[at]), self.scale)
-            placed = _without(output_geometry(self.target, box, shape), self.drop)
+                    sides[at] = lr_side(int(sides[at]), self.scale)
+            placed = _without(output_geometry(self.target, box, sides), self.drop)
         return _with(placed, tuple(leading))
 
 
@@ -207,6 +214,11 @@ def _enlarged(shape: Sequence[int], axes: str, scale: float) -> tuple[int, ...]:
         hr_side(n, scale) if letter in "YX" else int(n)
         for n, letter in zip(shape, axes, strict=False)
     )
+
+
+def _of_script(roi: Any) -> Any:
+    """A region in numbers; other ones are of no matter here."""
+    return roi if isinstance(roi, tuple) else "whole"
 
 
 def _box(target: Any, image: Any, roi: Any) -> Box:

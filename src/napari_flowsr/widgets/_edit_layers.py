@@ -164,7 +164,7 @@ class EditLayers:
             layer.metadata[NAMESPACE] = copy.deepcopy(dict(record))
         layer.refresh()
 
-    # --- what lies beside it ------------------------------------------------------------
+    # --- what lies beside it --------------------------------------------------------
 
     @staticmethod
     def add(viewer: Any, outputs: tuple[Output, ...]) -> list[Any]:

@@ -82,7 +82,7 @@ class EditContext:
     session : EditSession
         The state of the dock; read it in the main thread only.
     target : napari.layers.Image or None
-        HR layer to be edited.
+        HR layer to be edited; ``None`` only for pages that do not need one.
     image : napari.layers.Image or None
         LR layer; without it the LR image is the downscale of the target.
     mask : napari.layers.Labels, Shapes or None
@@ -120,7 +120,8 @@ class EditContext:
     def mask_array(self) -> npt.NDArray[np.float32] | None:
         """Mask on the HR grid, for the main thread: 0 (keep) to 1, feathered.
 
-        Of the shape of `target_array` without colour; ``None`` without a mask layer.
+        Looped axes first, then Y and X, without colour, as a posterior takes it;
+        ``None`` without a mask layer.
 
         Raises
         ------
@@ -132,9 +133,16 @@ class EditContext:
     def labels_array(self, layer: Any) -> Array:
         """Values of a Labels or Image layer on the HR grid, nearest; main thread.
 
-        Labels are 0, images NaN, outside the layer.
+        Axes as of `mask_array`. Labels are 0, images NaN, outside the layer.
         """
         return self._binding.resampled(layer)
+
+    def planes(self, array: Array) -> Array:
+        """An array without colour, in the axes of the image: looped axes, Y and X.
+
+        Maps and masks are given to a posterior so.
+        """
+        return self._binding.planes(array)
 
     def placed(self, *leading: str, on_lr: bool = False) -> dict[str, Any]:
         """Keywords of `add_image` that put an array where the target lies.
@@ -171,6 +179,12 @@ class EditPage(Protocol):
         Of the tab.
     changed : Signal
         A field changed: validate again.
+
+    Notes
+    -----
+    A page may also have: ``needs_target = False``, where it works on the LR image
+    alone; a signal ``run_requested``: run, in place of a run that is going on; and
+    ``release()``, called when the dock is closed.
     """
 
     title: str

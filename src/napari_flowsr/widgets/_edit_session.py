@@ -83,12 +83,13 @@ class EditSession(Session):
         FlowSRError
             It is no HR image of that, at a scale of the model.
         """
-        check_image_layer(self.target, "edited")
+        if self.target is not None or self.image is None:
+            check_image_layer(self.target, "edited")
         if self.image is not None:
             check_image_layer(self.image)
         return Pairing.of(self.target, self.image, self.scales(), self.roi)
 
-    def scales(self) -> tuple[float, ...] | tuple[float, float]:
+    def scales(self) -> tuple[float, ...]:
         """Factors that are possible; of an any-scale model the one that fits."""
         if self.scale is not None:
             return (float(self.scale),)
@@ -97,7 +98,8 @@ class EditSession(Session):
             return ()
         if card.scale_range is None:
             return tuple(float(s) for s in card.scales)
-        fits = None if self.image is None else Pairing.ratio(self.target, self.image)
+        alone = self.image is None or self.target is None
+        fits = None if alone else Pairing.ratio(self.target, self.image)
         low, high = card.scale_range
         if fits is not None and low <= fits <= high:
             return (fits,)

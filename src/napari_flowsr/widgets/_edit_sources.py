@@ -22,7 +22,7 @@ from napari_flowsr.widgets._masks import Grid, feathered, mask_on, values_on
 if TYPE_CHECKING:
     from napari_flowsr.inference.distribution import Posterior
 
-__all__ = ["Binding", "Kept", "reduced"]
+__all__ = ["Binding", "Kept"]
 
 Array = npt.NDArray[Any]
 
@@ -31,24 +31,6 @@ Array = npt.NDArray[Any]
 _SUMMED = 1 << 26
 # Options that can be changed without reading the image again.
 _CHEAP = {"seed", "temperature", "tile", "noise"}
-
-
-def reduced(array: Array, axes: str, scale: float, degradation: str) -> Array:
-    """LR image of an HR image, with the degradation of a model's card.
-
-    Of whole numbers it is rounded to such, as an image of that type would be.
-    """
-    import torch
-
-    from napari_flowsr.data.degrade import downscale
-    from napari_flowsr.inference.consistency import check_degradation
-    from napari_flowsr.inference.intensity import cast
-
-    check_degradation(degradation)
-    at = axes.index("Y"), axes.index("X")
-    moved = np.moveaxis(array, at, (-2, -1)).astype(np.float64)
-    small = downscale(torch.from_numpy(moved), scale, degradation).numpy()
-    return np.ascontiguousarray(cast(np.moveaxis(small, (-2, -1), at), array.dtype))
 
 
 class Kept:
@@ -70,6 +52,11 @@ class Kept:
     def keep_reduced(self, layer: Any, array: Array) -> None:
         """The LR image of a layer, for as long as there is the layer."""
         self._reduced[layer] = array
+
+    def hand_on(self, layer: Any, other: Any) -> None:
+        """The LR image of a layer is that of the one made from it, too."""
+        if layer in self._reduced:
+            self._reduced[other] = self._reduced[layer]
 
     def model(self, model: Any, device: str, prior: Any) -> Model:
         """The loaded model."""
@@ -148,13 +135,15 @@ class Binding:
 
     def target_array(self) -> Array:
         """Copy of the pixels to edit."""
+        if self.pairing.target is None:
+            raise OptionError("There is no target chosen: the image to edit.")
         return np.array(layer_array(self.pairing.target)[self._index])
 
     def mask_array(self) -> npt.NDArray[np.float32] | None:
         """Soft mask, looped axes first, then Y and X."""
         if self._mask is None:
             return None
-        return feathered(self._planes(mask_on(self._grid, self._mask)), self._feather)
+        return feathered(self.planes(mask_on(self._grid, self._mask)), self._feather)
 
     def resampled(self, layer: Any) -> Array:
         """Values of another layer, looped axes first, then Y and X."""
@@ -164,13 +153,14 @@ class Binding:
                 f"'{layer.name}' is in colour; one number for each pixel is needed. "
                 "Choose a layer of one channel."
             )
-        return self._planes(values_on(self._grid, layer, outside))
+        return self.planes(values_on(self._grid, layer, outside))
 
     @property
     def _grid(self) -> Grid:
         return self.pairing.grid
 
-    def _planes(self, array: Array) -> Array:
+    def planes(self, array: Array) -> Array:
+        """Looped axes first, then Y and X; of an array without colour."""
         axes = self.pairing.axes
         return np.moveaxis(array, (axes.index("Y"), axes.index("X")), (-2, -1))
 
@@ -228,8 +218,11 @@ class Binding:
         if self._small is None:
             raise RuntimeError("A run's layers are read before it starts.")
         if self._from_target:
-            pair, name = self.pairing, model.card.degradation.name
-            self._small = reduced(self._small, pair.axes, pair.scale, name)
+            from napari_flowsr.inference.reduced import reduced
+
+            pair = self.pairing
+            found = reduced(self._small, model, axes=pair.axes, scale=pair.scale)
+            self._small = found.lr
             self._kept.keep_reduced(pair.target, self._small)
             self._from_target = False
         return self._small
@@ -237,7 +230,9 @@ class Binding:
     def record(self, post: Posterior, kind: str, **facts: Any) -> dict[str, Any]:
         """Provenance of a layer of the dock."""
         pair = self.pairing
-        known: dict[str, Any] = {"tool": EDIT, "target_name": pair.target.name}
+        known: dict[str, Any] = {"tool": EDIT}
+        if pair.target is not None:
+            known["target_name"] = pair.target.name
         if self._index:
             known["target_sample"] = self._index[0]
         if pair.image is None:

@@ -1,0 +1,378 @@
+"""The Edit dock: change an image where a mask says, in agreement with the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QTimer
+
+from napari_flowsr.errors import FlowSRError, OptionError
+from napari_flowsr.io.provenance import NAMESPACE
+from napari_flowsr.widgets._dock import RunDock
+from napari_flowsr.widgets._edit_layers import EditLayers, make_mask
+from napari_flowsr.widgets._edit_page import EditContext, Edited, NewLayers
+from napari_flowsr.widgets._edit_session import EDIT, EditSession, is_edit_layer
+from napari_flowsr.widgets._edit_sources import Binding, Kept
+from napari_flowsr.widgets._keys import LayerKeys, free_key
+from napari_flowsr.widgets._layers import Source
+from napari_flowsr.widgets._preferences import read_preferences
+from napari_flowsr.widgets._strokes import Stroke, StrokeWatch
+from napari_flowsr.widgets.parts.edit_form import EditForm
+from napari_flowsr.widgets.parts.edit_resample_page import ResamplePage
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+__all__ = ["EditDock", "pages"]
+
+
+def pages() -> list[type]:
+    """Classes of the pages, in the order of their tabs."""
+    return [ResamplePage]
+
+
+class EditDock(RunDock):
+    """Edits of an HR image that agree with its LR image.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Held weakly.
+
+    Attributes
+    ----------
+    session : EditSession
+        State; set its fields to drive the dock.
+    """
+
+    title = "Edit"
+    tool = EDIT
+    doubt = (
+        "What an edit draws is <b>inferred, not measured</b>: it agrees with the "
+        "low-resolution image, and so do many others."
+    )
+    session: EditSession
+    form: EditForm
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__(napari_viewer, EditSession(**self._defaults()))
+        history, session = self.form.history, self.session
+        history.undo_clicked.connect(self.undo)
+        history.redo_clicked.connect(self.redo)
+        self.form.marking.new_clicked.connect(self._new_mask_clicked)
+        for page in self.form.pages:
+            page.changed.connect(self._validate)
+            if hasattr(page, "run_requested"):
+                page.run_requested.connect(self.run_again)
+        self.strokes.painted.connect(self._painted)
+        self.strokes.stepped.connect(self._stepped)
+        session.events.target.connect(self._target_changed)
+        for name in ("mask", "automatic", "page"):
+            getattr(session.events, name).connect(self._mask_changed, check_nargs=False)
+        session.events.brush_size.connect(self._show_brush)
+        if session.target is None:
+            session.target = self._proposed()
+
+    def _make_form(self, viewer: Any) -> EditForm:
+        # The first that is made; the rest of the dock needs them from now on.
+        self.layers, self._kept, self._keys = EditLayers(), Kept(), LayerKeys()
+        self.strokes = StrokeWatch(self)
+        self._context: EditContext | None = None
+        self._page: Any = None
+        self._stroke: Stroke | None = None
+        self._is_wanted = False
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.timeout.connect(self.run_again)
+        self.key = free_key()
+        form = EditForm(self.session, viewer, pages())
+        page = form.page_of(ResamplePage.title)
+        page.show_key(self.key)
+        return form
+
+    def _defaults(self) -> dict[str, Any]:
+        wanted = read_preferences()
+        return {
+            "device": wanted.device,
+            "tile": wanted.tile_option,
+            "temperature": wanted.temperature_option,
+        }
+
+    def _proposed(self) -> Any:
+        """The active image, or the newest result of this plugin."""
+        viewer = self.viewer
+        active = viewer.layers.selection.active
+        images = [x for x in viewer.layers if x._type_string == "image"]
+        made = [x for x in images if NAMESPACE in x.metadata]
+        return active if active in images else next(reversed(made), None)
+
+    # --- state --------------------------------------------------------------------
+
+    def context(self) -> EditContext:
+        """What a run that began now would work on."""
+        session, viewer = self.session, self.viewer
+        try:
+            pairing = session.pairing()
+        except FlowSRError:
+            pairing = None
+        dims = None if viewer is None else viewer.dims
+        return EditContext(
+            viewer,
+            session,
+            session.target,
+            session.image,
+            session.mask,
+            Binding(session, dims, self._kept, pairing),
+        )
+
+    def _validate(self, *_: Any) -> dict[str, str]:
+        session, page = self.session, self.form.page
+        problems = session.problems()
+        alone = not getattr(page, "needs_target", True) and session.image is not None
+        if session.target is None and alone:
+            problems.pop("target", None)
+        if not problems:
+            problems = page.problems(self.context())
+        self.form.show_problems(problems)
+        self.bar.set_ready(next(iter(problems.values()), ""))
+        target = session.target
+        before = self.layers.source_of(target) if target is not None else None
+        self.compare.set_source(session.image if before is None else before)
+        self._show_history()
+        return problems
+
+    def _show_history(self) -> None:
+        layer = self.session.target
+        is_own = is_edit_layer(layer)
+        history = self.layers.history(layer) if is_own else None
+        self.form.history.show_history(history, is_own)
+
+    def _target_changed(self, layer: Any) -> None:
+        viewer = self.viewer
+        if layer is not None and viewer is not None:
+            self.session.take_over(viewer.layers)
+        self._bind_keys(layer)
+
+    def _bind_keys(self, layer: Any) -> None:
+        if is_edit_layer(layer):
+            actions = {"Control-Z": self.undo, "Control-Shift-Z": self.redo}
+            self._keys.bind(layer, {**actions, self.key: self.roll})
+
+    # --- the mask -------------------------------------------------------------------
+
+    def new_mask(self) -> Any:
+        """Add a mask on the target, choose it, and take the brush.
+
+        Raises
+        ------
+        FlowSRError
+            There is no target, or it does not fit the LR image.
+        """
+        viewer = self.viewer
+        if viewer is None or self._tenure.is_over:
+            raise OptionError("This dock was closed. Open it anew from the menu.")
+        if self.session.target is None:
+            raise OptionError("Choose a target first: the image to edit.")
+        pairing = self.session.pairing()
+        layer = make_mask(viewer, pairing, int(self.session.brush_size))
+        self.session.mask = layer
+        return layer
+
+    def _new_mask_clicked(self) -> None:
+        try:
+            self.new_mask()
+        except FlowSRError as error:
+            self.bar.say(str(error), bad=True)
+            show_error(str(error))
+
+    def _mask_changed(self, *_: Any) -> None:
+        mask, session = self.session.mask, self.session
+        if mask is not None:
+            self._keys.bind(mask, {self.key: self.roll})
+            if mask._type_string == "labels":
+                mask.events.brush_size.disconnect(self._keep_brush)
+                mask.events.brush_size.connect(self._keep_brush)
+        automatic = session.automatic and session.page == ResamplePage.title
+        self.strokes.watch(mask if automatic else None)
+
+    def _keep_brush(self, *_: Any) -> None:
+        if self.session.mask is not None:
+            self.session.brush_size = round(self.session.mask.brush_size)
+
+    def _show_brush(self, size: int) -> None:
+        mask = self.session.mask
+        if getattr(mask, "_type_string", "") == "labels" and mask.brush_size != size:
+            mask.brush_size = size
+
+    # --- after each stroke ------------------------------------------------------------
+
+    def _painted(self, now: int) -> None:
+        before = self.strokes.seen if self._stroke is None else self._stroke.before
+        self._stroke = Stroke(before, now)
+        self._run_unless_empty()
+
+    def _stepped(self, now: int) -> None:
+        """The mask was undone or redone: so is the edit that belongs to it."""
+        layer, seen = self.session.target, self.strokes.seen
+        history = self.layers.history(layer) if is_edit_layer(layer) else None
+        last = history.last if history is not None else None
+        following = history.next if history is not None else None
+        if self._stroke is not None:  # an edit that has not come yet
+            self.cancel()
+            before, self._stroke, self._is_wanted = self._stroke.before, None, False
+            if now != before:
+                self._painted_from(before, now)
+        elif following is not None and _strokes(following).after == now:
+            self.redo()
+        elif last is not None and _strokes(last).after == seen:
+            self.undo()
+            if now != _strokes(last).before:
+                self._painted_from(_strokes(last).before, now)
+        else:
+            self._painted_from(seen, now)
+
+    def _painted_from(self, before: int, now: int) -> None:
+        self._stroke = Stroke(before, now)
+        self._run_unless_empty()
+
+    def _run_unless_empty(self) -> None:
+        mask = self.session.mask
+        shapes = getattr(mask, "_type_string", "") == "shapes"
+        if mask is not None and (len(mask.data) if shapes else mask.data.any()):
+            self.run_again()
+        else:
+            self._stroke = None
+
+    # --- running ------------------------------------------------------------------
+
+    def run(self) -> Any:
+        self._check_ready()
+        context, page = self.context(), self.form.page
+        context._binding.fix()
+        work = page.prepare(context)
+        shown = context.image if context.target is None else context.target
+        job = self._start(work, shown.name)
+        context._relay.send = job.report
+        self._context, self._page = context, page
+        return job.worker
+
+    def run_again(self) -> None:
+        """Run now, in place of a run that is going on; tell what keeps from it."""
+        self._is_wanted = self.is_running
+        if self.is_running:
+            self.cancel()
+            return
+        self._run_clicked()
+
+    def roll(self) -> None:
+        """Take the next seed and re-sample."""
+        self.session.page = ResamplePage.title
+        self.form.page.roll()
+
+    def _prepare(self, source: Source) -> Callable[[], Iterable[Any]]:
+        raise NotImplementedError("Pages prepare their runs.")
+
+    def _is_unfinished(self) -> bool:
+        return self._context is not None
+
+    def _on_end(self) -> None:
+        self._context = self._page = None
+        if not self._is_wanted:
+            self._stroke = None
+        super()._on_end()
+        if self._is_wanted and not self._tenure.is_over:
+            self._is_wanted = False
+            self._again.start(0)
+
+    # --- results --------------------------------------------------------------------
+
+    def _on_result(self, event: Any) -> None:
+        context, page, viewer = self._context, self._page, self.viewer
+        if context is None or viewer is None:
+            return
+        if isinstance(event, Edited):
+            self._context = None
+            self._show_edit(event, context, viewer)
+        elif isinstance(event, NewLayers):
+            with self._work_kept(viewer):
+                self.layers.add(viewer, event.outputs)
+            self.bar.say(event.said)
+        else:
+            page.show(event, context)
+
+    def _show_edit(self, event: Edited, context: EditContext, viewer: Any) -> None:
+        if context.target not in viewer.layers:
+            self.bar.say("The target was removed meanwhile; the edit is dropped.")
+            return
+        self.compare.reset()
+        stroke, self._stroke = self._stroke, None
+        with self._work_kept(viewer):
+            layer = self._own_layer(context, viewer)
+            changed = self.layers.write(
+                layer, event.array, event.label, event.record, stroke
+            )
+            self.layers.add(viewer, event.also)
+        self._show_history()
+        said = event.label[:1].upper() + event.label[1:]
+        self.bar.say(f"{said}." if changed else f"{said}: no pixel became another.")
+
+    def _own_layer(self, context: EditContext, viewer: Any) -> Any:
+        """The layer to write into: the target, or one that is made from it."""
+        if is_edit_layer(context.target):
+            return context.target
+        binding = context._binding
+        post = binding.post if binding.post is not None else context.posterior()
+        record = context.record(post, "edited")
+        array = context.target_array()
+        layer = self.layers.make(viewer, binding.pairing, array, record)
+        self._kept.hand_on(context.target, layer)
+        self.session.target = layer
+        return layer
+
+    def undo(self) -> None:
+        """Take the last edit of the target back."""
+        self._step(self.layers.undo, "Undone")
+
+    def redo(self) -> None:
+        """Make the edit again that was taken back last."""
+        self._step(self.layers.redo, "Made again")
+
+    def _step(self, step: Callable[[Any], Any], said: str) -> None:
+        layer = self.session.target
+        if not is_edit_layer(layer) or self._tenure.is_over:
+            return
+        change = step(layer)
+        self.bar.say(f"{said}: {change.label}." if change else "There is none left.")
+        self._show_history()
+
+    def outputs(self) -> list[Any]:
+        """Layers in the viewer that the dock made of the present target or image."""
+        viewer = self.viewer
+        layers = [] if viewer is None else viewer.layers
+        return [x for x in layers if _made_here(x)]
+
+    # --- the end --------------------------------------------------------------------
+
+    def leave(self) -> None:
+        if not self._tenure.is_over:
+            self.strokes.watch(None)
+            self._again.stop()
+            self._keys.release()
+            self._kept.clear()
+            mask = self.session.mask
+            if getattr(mask, "_type_string", "") == "labels":
+                mask.events.brush_size.disconnect(self._keep_brush)
+        super().leave()
+
+
+def _strokes(change: Any) -> Stroke:
+    """Strokes that led to an edit; those of others match no state of a mask."""
+    extra = change.extra
+    return extra if isinstance(extra, Stroke) else Stroke(-1, -1)
+
+
+def _made_here(layer: Any) -> bool:
+    record = layer.metadata.get(NAMESPACE)
+    return isinstance(record, dict) and record.get("tool") == EDIT
