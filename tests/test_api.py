@@ -48,12 +48,17 @@ def test_public_names_are_real() -> None:
         assert getattr(flowsr, name) is not None
     assert set(flowsr.__all__) <= set(dir(flowsr))
     contract = {
+        "best_temperature",
         "evaluate",
+        "line_profile",
         "list_models",
         "load_model",
         "posterior",
         "provenance_script",
+        "region_measurement",
         "resample",
+        "temperature_by_uncertainty",
+        "temperature_from_labels",
         "train",
         "upscale",
     }

@@ -9,10 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.inference.axes import parse_axes
+from napari_flowsr.inference.measured import line_profile, region_measurement
 from napari_flowsr.inference.posterior import Posterior
 from napari_flowsr.inference.posterior import posterior as _bind
 from napari_flowsr.inference.rescaled import load_latents, save_latents
 from napari_flowsr.inference.rescaling import rescale_down, rescale_up
+from napari_flowsr.inference.temperature_maps import (
+    best_temperature,
+    temperature_by_uncertainty,
+    temperature_from_labels,
+)
 from napari_flowsr.io.collection import list_models, load_model
 from napari_flowsr.io.provenance import provenance_script
 from napari_flowsr.models.card import Model
@@ -27,16 +33,21 @@ if TYPE_CHECKING:
     from napari_flowsr.training.events import TrainEvent
 
 __all__ = [
+    "best_temperature",
     "evaluate",
+    "line_profile",
     "list_models",
     "load_latents",
     "load_model",
     "posterior",
     "provenance_script",
+    "region_measurement",
     "resample",
     "rescale_down",
     "rescale_up",
     "save_latents",
+    "temperature_by_uncertainty",
+    "temperature_from_labels",
     "train",
     "upscale",
 ]

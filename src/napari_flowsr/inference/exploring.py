@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_flowsr.inference.explored import Best
     from napari_flowsr.inference.options import ProgressCallback
 
-__all__ = ["Exploring"]
+__all__ = ["Exploring", "told"]
 
 Array = npt.NDArray[Any]
 
@@ -66,9 +66,11 @@ class Exploring:
         n: int,
         drawing: Drawing | None,
         cancelled: Callable[[], bool] | None,
-        at_once: int = 0,
+        hold: bool,
     ) -> Iterator[Event]:
         check_callback("cancelled", cancelled, "that tells whether to stop")
+        source, shape = self._bound.intensities.source, self._bound.geometry
+        size = int(np.prod(shape.output_shape)) * source.dtype.itemsize
         order = Order(
             n,
             frozenset({"samples"}),
@@ -76,13 +78,18 @@ class Exploring:
             consistent=self._bound.options.consistent,
             degradation=self._bound.card.degradation.name,
             preview=False,
-            at_once=at_once,
+            at_once=0 if hold else max(1, _HELD_BYTES // max(1, size)),
         )
         events = self._events(order, drawing)
         return events if cancelled is None else until_cancelled(events, cancelled)
 
     def explore(
-        self, drawing: Drawing, n: int, *, cancelled: Callable[[], bool] | None = None
+        self,
+        drawing: Drawing,
+        n: int,
+        *,
+        hold: bool = True,
+        cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Event]:
         """Decode other latents than those of samples, and tell what happens meanwhile.
 
@@ -92,15 +99,18 @@ class Exploring:
             See `inference.drawing`.
         n : int
             How many images it has.
+        hold : bool
+            Whether the result has the images; else they are handed over one after the
+            other (`SampleReady`), and memory does not grow with ``n``.
         cancelled : callable, optional
             As in `Posterior.stream`.
 
         Yields
         ------
         Progress, SampleReady, Finished
-            As `Posterior.stream` does; ``samples`` of the result has the images.
+            As `Posterior.stream` does.
         """
-        return self._images(check_count(n), drawing, cancelled)
+        return self._images(check_count(n), drawing, cancelled, hold)
 
     def each(
         self, n: int, *, cancelled: Callable[[], bool] | None = None
@@ -126,10 +136,7 @@ class Exploring:
         count = check_count(n)
         if count > 1:
             explored.check_samples_differ(self._bound, "compare")
-        source, shape = self._bound.intensities.source, self._bound.geometry
-        size = int(np.prod(shape.output_shape)) * source.dtype.itemsize
-        at_once = max(1, _HELD_BYTES // max(1, size))
-        return self._images(count, None, cancelled, at_once)
+        return self._images(count, None, cancelled, hold=False)
 
     # --- as arrays ------------------------------------------------------------
 
@@ -140,7 +147,7 @@ class Exploring:
         cancelled: Callable[[], bool] | None,
         progress: ProgressCallback | None,
     ) -> Array:
-        for event in _told(self.explore(drawing, n, cancelled=cancelled), progress):
+        for event in told(self.explore(drawing, n, cancelled=cancelled), progress):
             if isinstance(event, Finished) and event.result.samples is not None:
                 return event.result.samples
         raise RuntimeError("The run ended without images.")
@@ -273,7 +280,7 @@ class Exploring:
             ``index``, ``scores`` (of all), ``image``.
         """
         choice = explored.Choice(self._bound, by, reference)
-        for event in _told(self.each(n, cancelled=cancelled), progress):
+        for event in told(self.each(n, cancelled=cancelled), progress):
             if isinstance(event, SampleReady):
                 choice.take(event.array)
         return choice.best()
@@ -306,16 +313,14 @@ class Exploring:
             ``(n,)``, or ``(n, *shape of the array)``.
         """
         found = Collection(function)
-        for event in _told(self.each(n, cancelled=cancelled), progress):
+        for event in told(self.each(n, cancelled=cancelled), progress):
             if isinstance(event, SampleReady):
                 found.take(event.array)
         return found.values()
 
 
-def _told(
-    events: Iterator[Event], progress: ProgressCallback | None
-) -> Iterator[Event]:
-    """Tell a callback of the progress."""
+def told(events: Iterator[Event], progress: ProgressCallback | None) -> Iterator[Event]:
+    """Pass events on, and tell a callback of the progress."""
     check_progress(progress)
     for event in events:
         if isinstance(event, Progress) and progress is not None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from napari_flowsr.errors import OptionError
 from napari_flowsr.io.content import image_hash, jsonable, pack_array, unpack_array
+from napari_flowsr.io.explore_script import KINDS as EXPLORE_KINDS
+from napari_flowsr.io.explore_script import explore_call
 from napari_flowsr.io.rescale_script import KINDS as RESCALE_KINDS
 from napari_flowsr.io.rescale_script import rescale_script
 
@@ -69,8 +71,8 @@ def record(
         ``"sample"`` (with ``sample``, its number, and ``n``, how many were drawn; only
         ``n``: a stack of them),
         ``"mean"`` or ``"std"`` (with ``n``), ``"quantile"`` (with ``quantile`` and
-        ``n``), ``"quantile-range"`` (with ``quantiles``, two, and ``n``), or the name
-        of another operation.
+        ``n``), ``"quantile-range"`` (with ``quantiles``, two, and ``n``), one of those
+        in `io.explore_script`, or the name of another operation.
     model, model_sha256, family : str
         From the model's card.
     source_sha256 : str
@@ -219,7 +221,7 @@ def _call(facts: Mapping[str, Any]) -> str:
 
 def _stream(facts: Mapping[str, Any]) -> str:
     """Line that runs the stream which the result came from, empty without one."""
-    if "stream" not in facts:
+    if "stream" not in facts or facts["kind"] in EXPLORE_KINDS:
         return ""
     names = {"sample": "samples", "quantile-range": "quantiles"}
     wanted = names.get(facts["kind"], facts["kind"])
@@ -254,6 +256,8 @@ def _levels(values: Any) -> tuple[float, ...]:
 
 
 def _statistic(facts: Mapping[str, Any]) -> str:
+    if facts["kind"] in EXPLORE_KINDS:
+        return explore_call(facts)
     if "stream" in facts:
         return _streamed(facts)
     kind, n = facts["kind"], int(facts.get("n", 1))
@@ -274,7 +278,7 @@ def _statistic(facts: Mapping[str, Any]) -> str:
         return f"post.quantile({high!r}, {n}) - post.quantile({low!r}, {n})"
     raise OptionError(
         f"A result of the kind '{kind}' has no script; expected sample, samples, mean, "
-        "std, quantile or quantile-range."
+        f"std, quantile, quantile-range, {', '.join(EXPLORE_KINDS)}."
     )
 
 
