@@ -24,8 +24,8 @@ from napari_flowsr.widgets._geometry import (
     whole_box,
 )
 
-__all__ = ["PREVIEW", "UPSCALE", "Output", "Source", "add_outputs", "make_output"]
-__all__ += ["look", "make_outputs", "own_layers", "spread_top"]
+__all__ = ["PREVIEW", "UPSCALE", "Output", "Source", "add_outputs", "detached"]
+__all__ += ["look", "make_output", "make_outputs", "own_layers", "spread_top"]
 
 UPSCALE = "upscale"
 """What made a layer whose record names no tool."""
@@ -265,6 +265,12 @@ def own_layers(layers: Any, source: Source, tool: str = UPSCALE) -> list[Any]:
 
 def _identity(source: Source, layer: Any) -> dict[str, str]:
     return {"source": str(source.layer.unique_id), "layer": str(layer.unique_id)}
+
+
+def detached(layer: Any, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata of a copy of a layer that no run replaces; it keeps its source."""
+    identity = {**layer.metadata.get(_IDENTITY, {}), "layer": ""}
+    return {NAMESPACE: copy.deepcopy(dict(record)), _IDENTITY: identity}
 
 
 def add_outputs(
