@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         temperature_by_uncertainty,
         temperature_from_labels,
         train,
+        transfer_content,
+        transfer_style,
         upscale,
     )
     from napari_flowsr.inference.events import Finished, Progress, Result, SampleReady
@@ -63,6 +65,8 @@ __all__ = [
     "temperature_by_uncertainty",
     "temperature_from_labels",
     "train",
+    "transfer_content",
+    "transfer_style",
     "upscale",
 ]
 

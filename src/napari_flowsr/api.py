@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
-from napari_flowsr.inference.axes import parse_axes
 from napari_flowsr.inference.measured import line_profile, region_measurement
 from napari_flowsr.inference.posterior import Posterior
 from napari_flowsr.inference.posterior import posterior as _bind
+from napari_flowsr.inference.reduced import scale_between
 from napari_flowsr.inference.rescaled import load_latents, save_latents
 from napari_flowsr.inference.rescaling import rescale_down, rescale_up
 from napari_flowsr.inference.temperature_maps import (
@@ -19,6 +18,8 @@ from napari_flowsr.inference.temperature_maps import (
     temperature_by_uncertainty,
     temperature_from_labels,
 )
+from napari_flowsr.inference.styling import transfer_style
+from napari_flowsr.inference.transfer import transfer_content
 from napari_flowsr.io.collection import list_models, load_model
 from napari_flowsr.io.provenance import provenance_script
 from napari_flowsr.models.card import Model
@@ -49,6 +50,8 @@ __all__ = [
     "temperature_by_uncertainty",
     "temperature_from_labels",
     "train",
+    "transfer_content",
+    "transfer_style",
     "upscale",
 ]
 
@@ -200,28 +203,9 @@ def resample(
         Shape and dtype of ``hr``.
     """
     loaded = _model(model, "auto")
-    scale = _scale_between(image, hr, loaded, axes)
+    scale = scale_between(image, hr, loaded, axes)
     bound = posterior(image, loaded, axes=axes, scale=scale)
     return bound.resample(hr, mask, seed, temperature)
-
-
-def _scale_between(image: Any, hr: Any, model: Model, axes: str | None) -> float | None:
-    """Scale of a model of several scales, or of any, from the two shapes."""
-    flow = model.flow
-    if len(flow.scales) == 1 and flow.scale_range is None:
-        return None
-    shape, larger = np.shape(image), np.shape(hr)
-    named = parse_axes(axes, shape)
-    if len(larger) != len(shape):
-        return None  # refused afterwards, with both shapes
-    plane = named.index("Y"), named.index("X")
-    if flow.scale_range is not None:
-        from napari_flowsr.core.flow import scale_between
-
-        small, large = ((s[plane[0]], s[plane[1]]) for s in (shape, larger))
-        return scale_between(small, large)
-    ratio = larger[plane[0]] / shape[plane[0]]
-    return min(flow.scales, key=lambda scale: abs(scale - ratio))
 
 
 def evaluate(

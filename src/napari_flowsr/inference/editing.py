@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_flowsr.inference.editor import Change
     from napari_flowsr.inference.units import Unit
 
-__all__ = ["check_mask", "edited", "normalising", "resampling"]
+__all__ = ["check_flow", "check_mask", "edited", "normalising", "resampling"]
 
 
 def check_mask(mask: Any, bound: Bound) -> FieldMap:
@@ -47,7 +47,8 @@ def check_mask(mask: Any, bound: Bound) -> FieldMap:
     return found
 
 
-def _check_flow(bound: Bound) -> None:
+def check_flow(bound: Bound) -> None:
+    """Raise `OptionError` for a model that has no latents."""
     if bound.flow.deterministic:
         raise OptionError(
             f"The model '{bound.card.name}' ({bound.card.family}) is deterministic: it "
@@ -78,7 +79,7 @@ def edited(
     Edited
         Last.
     """
-    _check_flow(bound)
+    check_flow(bound)
     started = time.perf_counter()
     source, setup = bound.hr_source(hr), bound.setup(1)
     out = np.array(source.array, dtype=source.dtype)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_flowsr.core.flow import scale_between as _real_scale
 from napari_flowsr.core.places import hr_side, lr_side
 from napari_flowsr.data.degrade import downscale
 from napari_flowsr.errors import AxesError, OptionError
@@ -27,7 +28,7 @@ from napari_flowsr.models.card import OWN_NETWORK
 if TYPE_CHECKING:
     from napari_flowsr.models.card import Model
 
-__all__ = ["Reduced", "check_reduces", "reduced"]
+__all__ = ["Reduced", "check_reduces", "reduced", "scale_between"]
 
 Array = npt.NDArray[Any]
 
@@ -157,3 +158,24 @@ def _lr_dtype(dtype: np.dtype[Any], model: Model) -> np.dtype[Any]:
         return dtype  # floats would be taken as 0 .. 1
     wide = dtype.itemsize == 8 or (whole and dtype.itemsize > 2)
     return np.dtype(np.float64 if wide else np.float32)
+
+
+def scale_between(image: Any, hr: Any, model: Model, axes: str | None) -> float | None:
+    """Scale of a model of several scales, or of any, from the shapes of two images.
+
+    ``None`` for a model of one scale, and where the numbers of axes differ: that is
+    refused afterwards, with both shapes.
+    """
+    flow = model.flow
+    if len(flow.scales) == 1 and flow.scale_range is None:
+        return None
+    shape, larger = np.shape(image), np.shape(hr)
+    named = parse_axes(axes, shape)
+    if len(larger) != len(shape):
+        return None
+    plane = named.index("Y"), named.index("X")
+    if flow.scale_range is not None:
+        small, large = ((s[plane[0]], s[plane[1]]) for s in (shape, larger))
+        return _real_scale(small, large)
+    ratio = larger[plane[0]] / shape[plane[0]]
+    return min(flow.scales, key=lambda scale: abs(scale - ratio))
