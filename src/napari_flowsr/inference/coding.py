@@ -70,8 +70,12 @@ class UnitCoder:
 
     def padded_hr(self, hr: Tensor) -> Tensor:
         """``(1, channels, H, W)`` of the padded plane, from ``(components, H, W)``."""
-        padded = pad_plane(self.shown(hr), self.spec.hr_size)
-        return self.setup.workload.network_input(padded)
+        return self.padded(self.shown(hr))
+
+    def padded(self, shown: Tensor) -> Tensor:
+        """As `padded_hr`, of what is left without the excess."""
+        plane = pad_plane(shown, self.spec.hr_size)
+        return self.setup.workload.network_input(plane)
 
     @torch.no_grad()
     def encode(self, hr: Tensor) -> Latents:

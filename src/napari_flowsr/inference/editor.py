@@ -155,10 +155,10 @@ class _Run:
         self, coder: UnitCoder, hr: Tensor, weights: Tensor, change: Change
     ) -> None:
         self.coder, self.weights, self.change = coder, weights, change
-        self.padded = coder.padded_hr(hr)
+        shown = coder.shown(hr)
+        self.padded = coder.padded(shown)
         # What is kept of the image may be brighter than anything that is drawn.
-        kept = explosion_limit(coder.shown(hr))
-        self.limit = max(coder.decoder.limit, kept)
+        self.limit = max(coder.decoder.limit, explosion_limit(shown))
         self.done = self.total = 0
 
     def edit(self, parts: list[Region]) -> Generator[Progress, None, Edit]:
