@@ -194,7 +194,7 @@ def test_the_best_sample_is_added_and_all_scores_are_told(page, driver):
         text.index(f"sample {i}") for i in range(3)
     )
     assert f"Sample {found.index} is the best of 3" in driver.said[0]
-    assert f"[{found.index}]" in provenance_script(layer.metadata)
+    assert "post.best_of(3, 'consistency').image" in provenance_script(layer.metadata)
 
 
 def test_a_reference_chooses_the_sample_like_it(page, driver):
@@ -251,6 +251,21 @@ def test_a_pin_of_a_strip_tells_where_on_the_way_it_was(page, driver):
     record = page.pins.pin_shown().metadata[NAMESPACE]
     assert record["t"] == 0.5
     assert "values" not in record
+    script = provenance_script(driver.viewer.layers[-1].metadata)
+    assert "post.interpolate(0, 1, 0.5)" in script
+
+
+def test_a_pin_of_a_sweep_is_a_sample_at_a_temperature(page, driver):
+    choose(page, page.sweep)
+    page.sweep.sample.setValue(1)
+    page.sweep.steps.setValue(3)
+    (stack,) = driver.run(page)
+    driver.viewer.layers.selection.active = stack
+    page.step.setValue(1)
+    record = page.pins.pin_shown().metadata[NAMESPACE]
+    assert (record["temperature"], record["sample"]) == (0.5, 1)
+    script = provenance_script(driver.viewer.layers[-1].metadata)
+    assert "post.sample(2)[1]" in script
 
 
 def test_no_run_replaces_a_pin(page, driver):

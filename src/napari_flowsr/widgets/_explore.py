@@ -139,7 +139,7 @@ def sweep(
         images = post.sweep(values, sample, progress=frame.context.report)
         title = f"sample {sample}, τ {values[0]:g} to {values[-1]:g}"
         made = frame.stacked(
-            post, images, "temperature-sweep", title, values, sample=sample
+            post, images, "sweep", title, values, sample=sample
         )
         yield NewLayers((made,), f"Sample {sample} at {len(values)} temperatures.")
         yield Strip(frame.axis, values)
@@ -181,9 +181,9 @@ def best(
         found = post.best_of(n, by, reference, progress=frame.context.report)
         scores = tuple(float(score) for score in found.scores)
         index = int(found.index)
-        facts = {"sample": index, "n": n, "best_by": by, "scores": list(scores)}
+        facts = {"sample": index, "n": n, "by": by, "scores": list(scores)}
         title = f"best of {n} (sample {index})"
-        made = frame.layer(post, found.image, "sample", title, **facts)
+        made = frame.layer(post, found.image, "best", title, **facts)
         unit = SCORES[by][0]
         said = f"Sample {index} is the best of {n}: {scores[index]:.2f} {unit}."
         yield NewLayers((made,), said)

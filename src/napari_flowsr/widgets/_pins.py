@@ -66,6 +66,9 @@ def pin(viewer: Any, layer: Any) -> Any:
         data, said = data[index], f"{axis} {value:g} of {layer.name}"
         record = {k: v for k, v in record.items() if k not in (STACK, VALUES)}
         record[axis] = value
+        if record.get("kind") == "sweep":
+            # One of them is the sample at that temperature.
+            record |= {"kind": "sample", "temperature": value}
     record |= {_PINNED: number, "pinned_from": layer.name}
     options["name"] = f"pin {number} · {said}"
     options["metadata"] = detached(layer, record)

@@ -42,6 +42,7 @@ class ExplorePage(QWidget):
     """
 
     title = "Explore"
+    needs_target = False  # the LR image alone will do
     changed = Signal()
     run_requested = Signal()
     """A slider was let go: run, in place of a run that is going on."""

@@ -49,6 +49,7 @@ class MeasurePage(QWidget):
     """
 
     title = "Measure"
+    needs_target = False  # the LR image alone will do
     changed = Signal()
 
     def __init__(self, session: Any, viewer: Any) -> None:
