@@ -49,7 +49,7 @@ def changed_mask(hr: Array, edited: Array, axes: str) -> npt.NDArray[np.bool_]:
     """Where two HR images differ: looped axes, then Y and X."""
     differs = np.asarray(hr != edited)
     if "S" in axes:
-        differs = differs.any(-1)
+        differs = np.asarray(differs.any(-1))
     return np.moveaxis(differs, (axes.index("Y"), axes.index("X")), (-2, -1))
 
 

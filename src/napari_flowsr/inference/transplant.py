@@ -143,7 +143,7 @@ def reconciled(
     """
     reach = margin(scale, name)
     (top, bottom), (left, right) = (
-        _span(mask.any(1 - axis), reach + _TAIL, float(scale).is_integer())
+        _span(np.asarray(mask.any(1 - axis)), reach + _TAIL, float(scale).is_integer())
         for axis in (0, 1)
     )
     s = hr.shape[-2] / lr.shape[-2], hr.shape[-1] / lr.shape[-1]
