@@ -1,0 +1,146 @@
+"""What restoration makes of the latents of one unit, and what it measures for that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from napari_flowsr.core.latents import Latents
+from napari_flowsr.core.noise import NoiseField
+from napari_flowsr.core.normalise import faded
+from napari_flowsr.core.shrink import gains, shrunk
+from napari_flowsr.inference.encoding import encode_steps, smaller
+from napari_flowsr.inference.events import Progress
+from napari_flowsr.inference.memory import is_out_of_memory
+from napari_flowsr.inference.noise_level import noise_level
+from napari_flowsr.inference.stability import COOLING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from napari_flowsr.inference.coding import UnitCoder
+    from napari_flowsr.inference.decoder import UnitDecoder
+
+__all__ = ["Clean", "Probe", "encoded"]
+
+_CAUTION = 0.6
+"""Part of the noise level that is probed with: content that is taken for noise costs
+more than noise that stays. Chosen for the least loss in the worst image of a set."""
+_PROBE = 1 << 20
+"""Attempt number of the noise of a probe, which no content is drawn with."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Noise that is added to an image to see what it does to the latents.
+
+    Parameters
+    ----------
+    levels : tuple of float
+        Found in each component, network units.
+    seed : int
+        Of the noise.
+    """
+
+    levels: tuple[float, ...]
+    seed: int
+
+    @classmethod
+    def of(cls, shown: Tensor, seed: int) -> Probe:
+        """Measure the noise of ``(components, H, W)``."""
+        return cls(tuple(noise_level(plane) for plane in shown), seed)
+
+    @property
+    def level(self) -> float:
+        """Of all components together."""
+        squares = [level**2 for level in self.levels]
+        return float((sum(squares) / len(squares)) ** 0.5)
+
+    def applied(self, hr: Tensor) -> Tensor:
+        """The image with more noise."""
+        size = (hr.shape[0], hr.shape[1], hr.shape[2])
+        noise = NoiseField(self.seed, 0, _PROBE).normal(size)
+        amount = torch.tensor(self.levels)[:, None, None] * _CAUTION
+        return hr + amount * noise
+
+
+@dataclass
+class Clean:
+    """Latents without what noise explains (`core.shrink`).
+
+    Parameters
+    ----------
+    moved : Latents
+        Of the image with more noise.
+    collections : tuple of str
+        As in `core.shrink.gains`.
+    strength : float
+        From 0 to 1.
+
+    Attributes
+    ----------
+    kept : float
+        Part of the latents' variance that was kept, of the last call.
+    """
+
+    moved: Latents
+    collections: tuple[str, ...]
+    strength: float
+    attempts: int = len(COOLING) + 1
+    kept: float = field(default=1.0, init=False)
+
+    def __call__(
+        self,
+        decoder: UnitDecoder,
+        own: Sequence[Latents],
+        weights: Sequence[Tensor],
+        attempt: int,
+    ) -> list[Latents]:
+        (z,) = own  # of the whole plane, whatever the tiles
+        new = shrunk(z, gains(z, self.moved, self.collections), self.collections)
+        if attempt:
+            new = new.tempered(COOLING[attempt - 1])
+        new = faded(z, new, self.strength)
+        before, after = (
+            sum(float(t.double().square().sum()) for t in x.levels) for x in (z, new)
+        )
+        self.kept = after / before if before else 1.0
+        return [new]
+
+
+def encoded(coder: UnitCoder, hr: Tensor) -> Generator[Progress, None, Latents]:
+    """Latents of ``hr`` ``(components, H, W)`` of the whole plane, tile by tile.
+
+    Raises
+    ------
+    OutOfMemoryError
+        Not even the smallest tile fits.
+    """
+    plan, padded = coder.setup.plan, coder.padded_hr(hr)
+    while True:
+        steps = encode_steps(coder.decoder, padded, plan)
+        try:
+            return (yield from _ticking(steps, len(plan)))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        plan = smaller(coder.decoder, plan)
+
+
+def _ticking(
+    steps: Generator[None, None, Latents], count: int
+) -> Generator[Progress, None, Latents]:
+    done = 0
+    while True:
+        # Grad mode is left to others between two steps of a generator.
+        with torch.no_grad():
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: Latents = end.value
+                return found
+        done += 1
+        yield Progress(done, max(count, done), "measuring the noise")
