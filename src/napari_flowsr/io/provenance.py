@@ -9,6 +9,8 @@ from typing import Any
 
 from napari_flowsr.errors import OptionError
 from napari_flowsr.io.content import image_hash, jsonable, pack_array, unpack_array
+from napari_flowsr.io.edit_script import KINDS as EDIT_KINDS
+from napari_flowsr.io.edit_script import Writer, edit_script
 from napari_flowsr.io.explore_script import KINDS as EXPLORE_KINDS
 from napari_flowsr.io.explore_script import explore_call
 from napari_flowsr.io.rescale_script import KINDS as RESCALE_KINDS
@@ -135,6 +137,8 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
     try:
         if facts.get("tool") == "rescale" and facts["kind"] in RESCALE_KINDS:
             return rescale_script(facts, harmless=_harmless, crop=_crop(facts))
+        if facts["kind"] in EDIT_KINDS:
+            return edit_script(facts, _writer())
         return _script(facts)
     except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
         raise OptionError(
@@ -174,7 +178,7 @@ def _facts(layer_metadata: Any) -> dict[str, Any]:
 def _script(facts: Mapping[str, Any]) -> str:
     """The program, with no fact in it but as a literal, a number or a comment."""
     call, crop = _call(facts), _crop(facts)
-    options = {name: facts[name] for name in _OPTIONS if name in facts}
+    options = _options(facts)
     title = f"{facts['kind']} of {facts.get('source_name') or 'an image'}"
     versions = ", ".join(f"{k} {v}" for k, v in dict(facts.get("versions", {})).items())
     return _TEMPLATE.format(
@@ -196,6 +200,15 @@ def _script(facts: Mapping[str, Any]) -> str:
         stream=_stream(facts),
         call=call,
     )
+
+
+def _options(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords of `posterior` that a record tells."""
+    return {name: facts[name] for name in _OPTIONS if name in facts}
+
+
+def _writer() -> Writer:
+    return Writer(_harmless, _options, _call, _stream, _load, _prior_constants, _crop)
 
 
 def _harmless(text: str) -> str:
