@@ -57,6 +57,7 @@ def test_public_names_are_real() -> None:
         "provenance_script",
         "region_measurement",
         "resample",
+        "restore",
         "temperature_by_uncertainty",
         "temperature_from_labels",
         "train",

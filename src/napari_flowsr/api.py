@@ -13,12 +13,13 @@ from napari_flowsr.inference.posterior import posterior as _bind
 from napari_flowsr.inference.reduced import scale_between
 from napari_flowsr.inference.rescaled import load_latents, save_latents
 from napari_flowsr.inference.rescaling import rescale_down, rescale_up
+from napari_flowsr.inference.restore import restore
+from napari_flowsr.inference.styling import transfer_style
 from napari_flowsr.inference.temperature_maps import (
     best_temperature,
     temperature_by_uncertainty,
     temperature_from_labels,
 )
-from napari_flowsr.inference.styling import transfer_style
 from napari_flowsr.inference.transfer import transfer_content
 from napari_flowsr.io.collection import list_models, load_model
 from napari_flowsr.io.provenance import provenance_script
@@ -46,6 +47,7 @@ __all__ = [
     "resample",
     "rescale_down",
     "rescale_up",
+    "restore",
     "save_latents",
     "temperature_by_uncertainty",
     "temperature_from_labels",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.inference.options import Options, check_progress
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from napari_flowsr.inference.options import ProgressCallback
 
 __all__ = ["DEFAULT_MODEL", "NORMALISATION", "TOOL", "Restored", "restore"]
-__all__ += ["restored_record", "restoring"]
+__all__ += ["difference", "restored_record", "restoring"]
 
 DEFAULT_MODEL = "micro-4x"
 """Of the command and the dock: it takes away more noise than micro-2x."""
@@ -184,3 +185,13 @@ def restored_record(
         family=card.family,
         **{**facts, **options},
     )
+
+
+def difference(degraded: Any, restored: Array) -> Array:
+    """What was taken away: degraded minus restored, signed, float32.
+
+    Not of pixels without a value, for which it is 0.
+    """
+    before = np.asarray(degraded).astype(np.float64)
+    found = before - restored.astype(np.float64)
+    return np.where(np.isfinite(found), found, 0.0).astype(np.float32)

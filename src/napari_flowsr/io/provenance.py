@@ -15,6 +15,8 @@ from napari_flowsr.io.explore_script import KINDS as EXPLORE_KINDS
 from napari_flowsr.io.explore_script import explore_call
 from napari_flowsr.io.rescale_script import KINDS as RESCALE_KINDS
 from napari_flowsr.io.rescale_script import rescale_script
+from napari_flowsr.io.restore_script import KINDS as RESTORE_KINDS
+from napari_flowsr.io.restore_script import restore_script
 
 __all__ = [
     "NAMESPACE",
@@ -108,6 +110,12 @@ def statement(provenance: Mapping[str, Any]) -> str:
         small = provenance.get("kind") == "small"
         what = "Made small" if small else "Brought back exactly from its small version"
         return f"{what} with napari-flowsr, model {model}."
+    if provenance.get("tool") == "restore":
+        return (
+            f"Restored with napari-flowsr, model {model} "
+            f"({provenance.get('kind', 'result')}). What replaces the damage is "
+            "inferred by the model, not measured."
+        )
     return (
         f"Super-resolved with napari-flowsr, model {model} "
         f"({provenance.get('kind', 'result')}). Fine detail is inferred by the model, "
@@ -137,6 +145,8 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
     try:
         if facts.get("tool") == "rescale" and facts["kind"] in RESCALE_KINDS:
             return rescale_script(facts, harmless=_harmless, crop=_crop(facts))
+        if facts.get("tool") == "restore" and facts["kind"] in RESTORE_KINDS:
+            return restore_script(facts, harmless=_harmless, crop=_crop(facts))
         if facts["kind"] in EDIT_KINDS:
             return edit_script(facts, _writer())
         return _script(facts)
