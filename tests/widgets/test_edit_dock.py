@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from docks import WAIT, Gate, finish
 from napari.components import ViewerModel
 
 import napari_flowsr as flowsr
-from docks import WAIT, Gate, finish
 from napari_flowsr.errors import OptionError
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.widgets._edit_session import is_edit_layer
@@ -132,3 +132,334 @@ def test_undo_and_redo_take_edits_back_and_make_them_again(qtbot, dock, hr):
         np.testing.assert_array_equal(edited.data, state)
     assert not buttons.redo.isEnabled()
     assert len(edited.metadata[NAMESPACE]["edits"]) == 3
+
+
+def test_keys_act_on_the_edited_layer(qtbot, dock, hr):
+    mask = painted(dock)
+    edited = run(qtbot, dock)
+    once = edited.data.copy()
+    press(edited, "Ctrl+Z")
+    np.testing.assert_array_equal(edited.data, hr)
+    press(edited, "Ctrl+Shift+Z")
+    np.testing.assert_array_equal(edited.data, once)
+    press(mask, dock.key)
+    finish(qtbot, dock)
+    assert dock.session.seed == 1
+    assert (edited.data != once).any()
+    # On the mask Ctrl+Z stays napari's own, which undoes strokes.
+    assert not {"Ctrl+Z", "Ctrl+Shift+Z"} & {str(k) for k in mask.keymap}
+    dock.leave()
+    assert not edited.keymap
+    assert not mask.keymap
+
+
+def press(layer, key):
+    """What napari calls for a key while the layer is active."""
+    (action,) = (f for k, f in layer.keymap.items() if str(k) == key)
+    action(layer)
+
+
+def test_the_dice_key_is_used_by_nothing_else(dock):
+    from napari.settings import get_settings
+
+    shortcuts = get_settings().shortcuts.shortcuts
+    assert dock.key not in {str(k) for keys in shortcuts.values() for k in keys}
+    assert f"key {dock.key}" in dock.form.page.dice.toolTip()
+
+
+def test_a_key_that_a_person_took_stays_theirs(qtbot, dock):
+    mask = dock.new_mask()
+    taken = []
+    dock._keys.release(mask)
+    mask.bind_key(dock.key, lambda layer: taken.append(layer))
+    dock.session.mask = None
+    dock.session.mask = mask
+    press(mask, dock.key)
+    assert taken == [mask]
+    dock.leave()
+    assert len(mask.keymap) == 1
+
+
+def test_of_a_stack_the_shown_sample_is_edited(qtbot, dock, viewer, cells, model):
+    samples = flowsr.posterior(cells, model, device="cpu").sample(3)
+    stack = viewer.add_image(
+        samples,
+        name="stack",
+        scale=(1, 0.25, 0.25),
+        translate=(0, 2.875, 3.875),
+        axis_labels=("sample", "y", "x"),
+    )
+    dock.session.target = stack
+    viewer.dims.set_point(0, 2)
+    mask = painted(dock)
+    assert mask.data.shape == samples.shape[1:]
+    edited = run(qtbot, dock)
+    assert edited.data.shape == samples.shape[1:]
+    np.testing.assert_array_equal(edited.data[40:], samples[2][40:])
+    np.testing.assert_allclose(edited.translate, (2.875, 3.875))
+    assert edited.metadata[NAMESPACE]["target_sample"] == 2
+    assert stack in viewer.layers
+
+
+def test_without_lr_image_the_target_is_reduced_once(qtbot, dock, viewer, hr):
+    dock.session.image = None
+    painted(dock)
+    edited = run(qtbot, dock)
+    assert edited.metadata[NAMESPACE]["lr"] == "downscale"
+    small = dock._kept.reduced_of(edited)
+    assert small.shape == (40, 48)
+    dock.form.page.roll()
+    finish(qtbot, dock)
+    # The LR image is that of the target as it was, not of what an edit made of it.
+    assert dock._kept.reduced_of(edited) is small
+    np.testing.assert_array_equal(edited.data[40:], hr[40:])
+
+
+def test_results_of_upscale_bring_their_image_and_model(qtbot, viewer, model):
+    upscale = UpscaleDock(viewer)
+    qtbot.addWidget(upscale)
+    upscale.session.model, upscale.session.device = model, "cpu"
+    upscale.session.samples, upscale.session.image = 2, viewer.layers["cells"]
+    upscale.session.roi = (4, 8, 30, 36)
+    upscale.run()
+    finish(qtbot, upscale)
+    stack = upscale.outputs()[0]
+    widget = EditDock(viewer)
+    qtbot.addWidget(widget)
+    widget.session.model, widget.session.device = model, "cpu"
+    widget.session.target = None
+    widget.session.target = stack
+    assert widget.session.image is viewer.layers["cells"]
+    assert not widget.session.problems()
+    mask = painted(widget)
+    edited = run(qtbot, widget)
+    assert edited.data.shape == (60, 72)
+    assert edited.metadata[NAMESPACE]["roi"] == [[4, 34], [8, 44]]
+    # With the seed of the sample the same content would come.
+    assert widget.session.seed == 1
+    assert (edited.data != stack.data[0]).any()
+    np.testing.assert_array_equal(edited.data[45:], stack.data[0][45:])
+    np.testing.assert_allclose(mask.translate, stack.translate[1:])
+    widget.leave()
+    upscale.leave()
+
+
+# --- bad input ------------------------------------------------------------------
+
+
+def test_bad_masks_are_told_and_harm_nothing(qtbot, dock, viewer, hr):
+    mask = dock.new_mask()
+    with pytest.raises(OptionError, match="is empty"):
+        dock.run()
+    mask.data[3:6, 3:6] = 1
+    mask.translate = (500, 500)
+    with pytest.raises(OptionError, match="does not cover any pixel"):
+        dock.run()
+    mask.translate = viewer.layers["fine"].translate
+    mask.units = ("um", "um")
+    with pytest.raises(OptionError, match="'fine' is in pixel and .* in micrometer"):
+        dock.run()
+    deep = viewer.add_labels(np.ones((3, 80, 96), np.uint8), name="deep")
+    dock.session.mask = deep
+    with pytest.raises(OptionError, match="3 axes, shape"):
+        dock.run()
+    dock.form.page.dice.click()
+    assert "3 axes, shape" in dock.bar.status.text()
+    dock.session.mask = None
+    with pytest.raises(OptionError, match="There is no mask"):
+        dock.run()
+    np.testing.assert_array_equal(viewer.layers["fine"].data, hr)
+    assert [x.name for x in viewer.layers if is_edit_layer(x)] == []
+    assert deep.data.all()
+
+
+def test_a_failed_run_leaves_the_layers_alone(qtbot, dock, viewer, hr, monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(dock.session.model.flow, "decode", broken)
+    painted(dock)
+    dock.run()
+    finish(qtbot, dock)
+    assert "no such luck" in dock.bar.status.text()
+    np.testing.assert_array_equal(viewer.layers["fine"].data, hr)
+    assert dock.session.target is viewer.layers["fine"]
+
+
+def test_cancel_changes_nothing(qtbot, dock, viewer, hr, monkeypatch):
+    painted(dock)
+    gate = Gate(dock.session.model.flow, monkeypatch)
+    dock.run()
+    qtbot.waitUntil(lambda: gate.calls == 1, timeout=WAIT)
+    dock.bar.cancel.click()
+    gate.open()
+    finish(qtbot, dock)
+    assert dock.bar.status.text() == "Cancelled. Nothing was changed."
+    assert dock.session.target is viewer.layers["fine"]
+    np.testing.assert_array_equal(viewer.layers["fine"].data, hr)
+
+
+# --- after each stroke --------------------------------------------------------------
+
+
+@pytest.fixture
+def automatic(dock):
+    dock.session.automatic = True
+    return dock
+
+
+def stroke(qtbot, dock, mask, at):
+    before = len(dock.layers.history(dock.session.target))
+    mask.paint(at, 1)
+    qtbot.waitUntil(
+        lambda: (
+            not dock.is_running
+            and len(dock.layers.history(dock.session.target)) != before
+        ),
+        timeout=WAIT,
+    )
+
+
+def test_painting_draws_again_and_undo_takes_both_back(qtbot, automatic, hr):
+    dock = automatic
+    dock.session.brush_size = 6
+    mask = dock.new_mask()
+    stroke(qtbot, dock, mask, (12, 16))
+    edited = dock.session.target
+    assert is_edit_layer(edited)
+    first = edited.data.copy()
+    assert (first != hr).any()
+    stroke(qtbot, dock, mask, (60, 70))
+    second = edited.data.copy()
+    assert (second[50:] != first[50:]).any()
+    for state in (first, hr):
+        mask.undo()
+        qtbot.waitUntil(lambda s=state: (edited.data == s).all(), timeout=WAIT)
+    assert not dock.is_running
+    for state in (first, second):
+        mask.redo()
+        qtbot.waitUntil(lambda s=state: (edited.data == s).all(), timeout=WAIT)
+    assert dock.layers.history(edited).labels == ("re-sampled, seed 0",) * 2
+
+
+def test_a_stroke_cancels_the_run_before_it(qtbot, automatic, monkeypatch):
+    dock = automatic
+    mask = dock.new_mask()
+    gate = Gate(dock.session.model.flow, monkeypatch)
+    mask.paint((12, 16), 1)
+    qtbot.waitUntil(lambda: gate.calls == 1, timeout=WAIT)
+    job = dock._tenure.job
+    mask.paint((60, 70), 1)
+    qtbot.waitUntil(lambda: job.is_cancelled, timeout=WAIT)
+    gate.open()
+    qtbot.waitUntil(
+        lambda: is_edit_layer(dock.session.target) and not dock.is_running,
+        timeout=WAIT,
+    )
+    edited = dock.session.target
+    assert len(dock.layers.history(edited)) == 1
+    fine = dock.viewer.layers["fine"].data
+    assert (edited.data != fine)[8:16].any()
+    assert (edited.data != fine)[56:64].any()
+
+
+def test_a_moved_slider_is_no_stroke(qtbot, automatic):
+    dock = automatic
+    mask = painted(dock)
+    qtbot.waitUntil(
+        lambda: is_edit_layer(dock.session.target) and not dock.is_running,
+        timeout=WAIT,
+    )
+    mask.refresh()
+    qtbot.wait(300)
+    assert not dock.is_running
+    assert len(dock.layers.history(dock.session.target)) == 1
+
+
+def test_the_brush_is_kept(qtbot, dock):
+    mask = dock.new_mask()
+    assert mask.mode == "paint"
+    assert mask.brush_size == dock.session.brush_size
+    mask.brush_size = 31
+    assert dock.session.brush_size == 31
+    assert dock.new_mask().brush_size == 31
+
+
+# --- temperature ----------------------------------------------------------------
+
+
+@pytest.fixture
+def page(dock):
+    dock.session.page = "Temperature"
+    return dock.form.page
+
+
+def test_each_painted_label_has_its_temperature(
+    qtbot, dock, viewer, page, cells, model
+):
+    labels = np.zeros((40, 48), np.uint8)  # on the LR grid
+    labels[:, :16], labels[:, 32:] = 1, 2
+    regions = viewer.add_labels(
+        labels, name="regions", scale=(0.5, 0.5), translate=(3, 4)
+    )
+    page.labels.choose(regions)
+    page.set_temperature(1, 0.0)
+    page.set_temperature(2, 0.5)
+    page.default.setValue(1.0)
+    edited = run(qtbot, dock)
+    taus = np.repeat([0.0, 1.0, 0.5], 32)[None].repeat(80, 0)
+    post = flowsr.posterior(cells, model, device="cpu", temperature=taus)
+    np.testing.assert_array_equal(edited.data, post.sample(1)[0])
+    entry = edited.metadata[NAMESPACE]["edits"][0]
+    assert entry["temperatures"] == {"1": 0.0, "2": 0.5}
+    page.table.item(0, 1).setText("warm")
+    assert "'warm'" in dock.bar.run.toolTip()
+
+
+def test_a_map_inside_the_mask_only(qtbot, dock, viewer, page, cells, model, hr):
+    taus = np.full((80, 96), 0.25, np.float32)
+    layer = viewer.add_image(
+        taus, name="taus", scale=(0.25, 0.25), translate=(2.875, 3.875)
+    )
+    page.way.setCurrentIndex(1)
+    page.map_layer.choose(layer)
+    page.where.setCurrentIndex(1)
+    assert "There is no mask" in dock.bar.run.toolTip()
+    mask = painted(dock)
+    edited = run(qtbot, dock)
+    post = flowsr.posterior(cells, model, device="cpu")
+    expected = post.resample(hr, mask.data > 0, 0, 0.25)
+    np.testing.assert_array_equal(edited.data, expected)
+
+
+def test_by_uncertainty(qtbot, dock, page, cells, model):
+    page.way.setCurrentIndex(2)
+    page.samples.setValue(3)
+    edited = run(qtbot, dock)
+    assert "by uncertainty" in dock.bar.status.text()
+    std = flowsr.posterior(cells, model, device="cpu").std(3)
+    from napari_flowsr.inference.temperature_maps import temperature_by_uncertainty
+
+    taus = temperature_by_uncertainty(std, low=0.9, high=0.4)
+    post = flowsr.posterior(cells, model, device="cpu", temperature=taus)
+    np.testing.assert_array_equal(edited.data, post.sample(1)[0])
+    assert edited.metadata[NAMESPACE]["edits"][0]["n"] == 3
+
+
+# --- the end ----------------------------------------------------------------------
+
+
+def test_a_closed_dock_lets_go(qtbot, dock, viewer):
+    mask = painted(dock)
+    dock.session.automatic = True
+    dock.leave()
+    mask.paint((40, 40), 1)
+    qtbot.wait(300)
+    assert not dock.is_running
+    assert not mask.mouse_drag_callbacks or all(
+        "StrokeWatch" not in repr(f) for f in mask.mouse_drag_callbacks
+    )
+    with pytest.raises(OptionError, match="closed"):
+        dock.run()
+    with pytest.raises(OptionError, match="closed"):
+        dock.new_mask()

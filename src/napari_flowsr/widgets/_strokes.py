@@ -37,7 +37,7 @@ class Stroke:
 class StrokeWatch(QObject):
     """Tells when a mask was changed and nobody is at work on it.
 
-    Painting emits ``paint`` on the way, and ``set_data``, which comes with undo, a moved
+    Painting emits ``paint`` and ``set_data``, but the latter comes with undo, a moved
     slider and zooming as well: a change is what changes the checksum.
 
     Parameters
@@ -51,9 +51,10 @@ class StrokeWatch(QObject):
         State of the mask when it was last looked at.
     """
 
-    painted = Signal(int)
+    # A checksum is too large for the integers of Qt.
+    painted = Signal(object)
     """A new state, reached by brush, fill, eraser or assignment."""
-    stepped = Signal(int)
+    stepped = Signal(object)
     """A new state, reached without painting: napari's own undo or redo."""
 
     def __init__(self, parent: QObject) -> None:

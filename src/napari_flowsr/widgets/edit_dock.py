@@ -10,6 +10,7 @@ from qtpy.QtCore import QTimer
 
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.io.provenance import NAMESPACE
+from napari_flowsr.widgets._automatic import Automatic
 from napari_flowsr.widgets._dock import RunDock
 from napari_flowsr.widgets._edit_layers import EditLayers, make_mask
 from napari_flowsr.widgets._edit_page import EditContext, Edited, NewLayers
@@ -18,7 +19,6 @@ from napari_flowsr.widgets._edit_sources import Binding, Kept
 from napari_flowsr.widgets._keys import LayerKeys, free_key
 from napari_flowsr.widgets._layers import Source
 from napari_flowsr.widgets._preferences import read_preferences
-from napari_flowsr.widgets._strokes import Stroke, StrokeWatch
 from napari_flowsr.widgets.parts.edit_form import EditForm
 from napari_flowsr.widgets.parts.edit_resample_page import ResamplePage
 
@@ -30,7 +30,12 @@ __all__ = ["EditDock", "pages"]
 
 def pages() -> list[type]:
     """Classes of the pages, in the order of their tabs."""
-    return [ResamplePage]
+    # Imported when a dock is opened: each takes a while.
+    from napari_flowsr.widgets.parts.edit_explore_page import ExplorePage
+    from napari_flowsr.widgets.parts.edit_measure_page import MeasurePage
+    from napari_flowsr.widgets.parts.edit_temperature_page import TemperaturePage
+
+    return [ResamplePage, TemperaturePage, ExplorePage, MeasurePage]
 
 
 class EditDock(RunDock):
@@ -66,8 +71,6 @@ class EditDock(RunDock):
             page.changed.connect(self._validate)
             if hasattr(page, "run_requested"):
                 page.run_requested.connect(self.run_again)
-        self.strokes.painted.connect(self._painted)
-        self.strokes.stepped.connect(self._stepped)
         session.events.target.connect(self._target_changed)
         for name in ("mask", "automatic", "page"):
             getattr(session.events, name).connect(self._mask_changed, check_nargs=False)
@@ -78,10 +81,9 @@ class EditDock(RunDock):
     def _make_form(self, viewer: Any) -> EditForm:
         # The first that is made; the rest of the dock needs them from now on.
         self.layers, self._kept, self._keys = EditLayers(), Kept(), LayerKeys()
-        self.strokes = StrokeWatch(self)
+        self.automatic = Automatic(self)
         self._context: EditContext | None = None
         self._page: Any = None
-        self._stroke: Stroke | None = None
         self._is_wanted = False
         self._again = QTimer(self)
         self._again.setSingleShot(True)
@@ -195,7 +197,7 @@ class EditDock(RunDock):
                 mask.events.brush_size.disconnect(self._keep_brush)
                 mask.events.brush_size.connect(self._keep_brush)
         automatic = session.automatic and session.page == ResamplePage.title
-        self.strokes.watch(mask if automatic else None)
+        self.automatic.watch(mask if automatic else None)
 
     def _keep_brush(self, *_: Any) -> None:
         if self.session.mask is not None:
@@ -205,45 +207,6 @@ class EditDock(RunDock):
         mask = self.session.mask
         if getattr(mask, "_type_string", "") == "labels" and mask.brush_size != size:
             mask.brush_size = size
-
-    # --- after each stroke ------------------------------------------------------------
-
-    def _painted(self, now: int) -> None:
-        before = self.strokes.seen if self._stroke is None else self._stroke.before
-        self._stroke = Stroke(before, now)
-        self._run_unless_empty()
-
-    def _stepped(self, now: int) -> None:
-        """The mask was undone or redone: so is the edit that belongs to it."""
-        layer, seen = self.session.target, self.strokes.seen
-        history = self.layers.history(layer) if is_edit_layer(layer) else None
-        last = history.last if history is not None else None
-        following = history.next if history is not None else None
-        if self._stroke is not None:  # an edit that has not come yet
-            self.cancel()
-            before, self._stroke, self._is_wanted = self._stroke.before, None, False
-            if now != before:
-                self._painted_from(before, now)
-        elif following is not None and _strokes(following).after == now:
-            self.redo()
-        elif last is not None and _strokes(last).after == seen:
-            self.undo()
-            if now != _strokes(last).before:
-                self._painted_from(_strokes(last).before, now)
-        else:
-            self._painted_from(seen, now)
-
-    def _painted_from(self, before: int, now: int) -> None:
-        self._stroke = Stroke(before, now)
-        self._run_unless_empty()
-
-    def _run_unless_empty(self) -> None:
-        mask = self.session.mask
-        shapes = getattr(mask, "_type_string", "") == "shapes"
-        if mask is not None and (len(mask.data) if shapes else mask.data.any()):
-            self.run_again()
-        else:
-            self._stroke = None
 
     # --- running ------------------------------------------------------------------
 
@@ -262,9 +225,13 @@ class EditDock(RunDock):
         """Run now, in place of a run that is going on; tell what keeps from it."""
         self._is_wanted = self.is_running
         if self.is_running:
-            self.cancel()
-            return
-        self._run_clicked()
+            super().cancel()
+        else:
+            self._run_clicked()
+
+    def cancel(self) -> None:
+        self._is_wanted = False
+        super().cancel()
 
     def roll(self) -> None:
         """Take the next seed and re-sample."""
@@ -279,10 +246,10 @@ class EditDock(RunDock):
 
     def _on_end(self) -> None:
         self._context = self._page = None
-        if not self._is_wanted:
-            self._stroke = None
         super()._on_end()
-        if self._is_wanted and not self._tenure.is_over:
+        if not self._is_wanted:
+            self.automatic.drop()
+        elif not self._tenure.is_over:
             self._is_wanted = False
             self._again.start(0)
 
@@ -307,7 +274,7 @@ class EditDock(RunDock):
             self.bar.say("The target was removed meanwhile; the edit is dropped.")
             return
         self.compare.reset()
-        stroke, self._stroke = self._stroke, None
+        stroke = self.automatic.take()
         with self._work_kept(viewer):
             layer = self._own_layer(context, viewer)
             changed = self.layers.write(
@@ -357,7 +324,7 @@ class EditDock(RunDock):
 
     def leave(self) -> None:
         if not self._tenure.is_over:
-            self.strokes.watch(None)
+            self.automatic.watch(None)
             self._again.stop()
             self._keys.release()
             self._kept.clear()
@@ -365,12 +332,6 @@ class EditDock(RunDock):
             if getattr(mask, "_type_string", "") == "labels":
                 mask.events.brush_size.disconnect(self._keep_brush)
         super().leave()
-
-
-def _strokes(change: Any) -> Stroke:
-    """Strokes that led to an edit; those of others match no state of a mask."""
-    extra = change.extra
-    return extra if isinstance(extra, Stroke) else Stroke(-1, -1)
 
 
 def _made_here(layer: Any) -> bool:

@@ -93,5 +93,7 @@ class ResamplePage(QWidget):
 
         return events
 
-    def show(self, event: Any, context: EditContext) -> None:
+    def show(  # type: ignore[override]
+        self, event: Any, context: EditContext
+    ) -> None:
         """Nothing: what it makes are edits."""
