@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
-from napari_flowsr.core.places import Place
+from napari_flowsr.core.places import Place, Window
 from napari_flowsr.errors import SizeError
 
 __all__ = ["Condition"]
@@ -57,3 +58,28 @@ class Condition:
                 "window that the LR image was cut from."
             )
         return replace(self, place=place)
+
+    def crop(self, window: Window) -> Condition:
+        """The part of a placed condition whose features are at LR resolution.
+
+        Parameters
+        ----------
+        window : Window
+            Absolute, inside the place's.
+        """
+        place = self.place
+        if place is None or any(
+            f.shape[-2:] != self.lr.shape[-2:] for f in self.features
+        ):
+            raise SizeError(
+                "Only a placed condition with features of the size of the LR image can "
+                "be cropped. Compute the condition of the crop instead."
+            )
+        y, x = window.y - place.window.y, window.x - place.window.x
+        rows, columns = slice(y, y + window.height), slice(x, x + window.width)
+        lr, *features = (
+            t[..., rows, columns].contiguous(memory_format=torch.channels_last)
+            for t in (self.lr, *self.features)
+        )
+        found = Condition(lr, tuple(features))
+        return found.at(Place(window, place.whole, place.scale))

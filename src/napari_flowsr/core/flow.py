@@ -356,6 +356,15 @@ class ConditionalFlow(nn.Module, ABC):
         return self.halo
 
     @property
+    def condition_reach(self) -> int | None:
+        """LR pixels around a place that its part of the condition depends on.
+
+        ``None`` unless a family says that its conditions can be cropped
+        (`Condition.crop`).
+        """
+        return None
+
+    @property
     def parameter_count(self) -> int:
         """Number of learned numbers."""
         return sum(p.numel() for p in self.parameters())

@@ -106,12 +106,18 @@ class UnitDecoder:
         found = self.setup.cache.get(key)
         if found is None:
             self._latest = None
-            w = tile.window
-            crop = self.input[..., w.y : w.y + w.height, w.x : w.x + w.width]
-            found = self.condition_of(crop, w)
+            found = self._condition(tile.window, tile.seen)
             self.setup.cache.put(key, found)
         self._latest = tile, found
         return found
+
+    def _condition(self, window: Window, seen: Window | None) -> Condition:
+        w, setup = seen or window, self.setup
+        crop = self.input[..., w.y : w.y + w.height, w.x : w.x + w.width]
+        if seen is None:
+            return self.condition_of(crop, window)
+        wide = setup.flow.condition(on_device(crop, setup.flow)).at(setup.place(w))
+        return setup.flow.prepare(wide.crop(window), setup.spec(window))
 
     def condition_of(self, crop: Tensor, window: Window) -> Condition:
         """Prepared condition of a window's LR pixels ``(1, C, h, w)``, not kept."""

@@ -7,6 +7,7 @@ border did to the latents. So one window around M is both encoded and decoded, w
 enough that its border does not meet what is new: a layer that the border has reached by
 its forward pass is read again in the inverse one only where the new latents have not
 come yet, if the window goes twice the reach of one layer further than the sum of all.
+Where conditions can be cropped, the LR image is seen further than that.
 Where M is too large for one window, tiles are used, each with its halo.
 """
 
@@ -121,14 +122,18 @@ def regions(mask: Mask, setup: Setup, plan: TilePlan) -> list[Region]:
 def _region(
     changed: Mask, inner: Window, outer: Window, setup: Setup, plan: TilePlan
 ) -> Region:
-    halo = setup.flow.halo
+    flow, halo = setup.flow, setup.flow.halo
     coarsest = max(math.ceil(1 / level.rate) for level in setup.whole.levels)
-    window = plan.grown(inner, halo + 2 * _LAYER * coarsest)
+    border, seen = 2 * _LAYER * coarsest, None
+    window = plan.grown(inner, halo + border)
+    if flow.condition_reach is not None:
+        window = plan.grown(inner, flow.latent_reach + border)
+        seen = plan.grown(window, flow.condition_reach)
     side = plan.tile + 2 * halo
     if plan.is_whole:
-        window = Window(0, 0, *plan.size)
+        window, seen = Window(0, 0, *plan.size), None
     if plan.is_whole or window.height * window.width <= side * side:
-        one = (Tile(window, window),)
+        one = (Tile(window, window, seen),)
         return Region(window, one, one, changed)
     box = plan.grown(outer, 0)
     decoded = tuple(t for t in plan.over(box) if _overlaps(changed, t.core))

@@ -34,6 +34,8 @@ class Tile:
 
     core: Window
     window: Window
+    seen: Window | None = None
+    """LR pixels that the condition is computed from, where they are more."""
 
     @property
     def area(self) -> int:

@@ -150,6 +150,11 @@ class Compact(ConditionalFlow):
         # The encoder sees the LR image alone; latents pass through the couplings only.
         return self.flow.reach
 
+    @property
+    def condition_reach(self) -> int:
+        # The mean is bicubic, which looks 2 pixels far, plus the head's convolution.
+        return self.encoder.reach + 2
+
     def predict(self, lr: Tensor) -> Tensor:
         self.check_lr(lr)
         return F.pixel_shuffle(self._mean(lr, self.encoder(lr)), self.config.scale)
