@@ -257,7 +257,7 @@ def test_bad_masks_are_told_and_harm_nothing(qtbot, dock, viewer, hr):
         dock.run()
     mask.translate = viewer.layers["fine"].translate
     mask.units = ("um", "um")
-    with pytest.raises(OptionError, match="'fine' is in pixel and .* in micrometer"):
+    with pytest.raises(OptionError, match=r"'fine' is in pixel and .* in micrometer"):
         dock.run()
     deep = viewer.add_labels(np.ones((3, 80, 96), np.uint8), name="deep")
     dock.session.mask = deep

@@ -21,6 +21,10 @@ __all__ = ["EDIT", "EditSession", "is_edit_layer"]
 EDIT = "edit"
 """Tool, as in the records of the dock's layers."""
 _LARGEST_FEATHER = 256.0
+_NO_TARGET = (
+    "There is no target chosen: the high-resolution image to edit, such as a sample "
+    "that Upscale made. Choose one."
+)
 _KEPT = ("image", "target", "mask", "page")  # what 'Restore defaults' leaves
 
 
@@ -83,8 +87,10 @@ class EditSession(Session):
         FlowSRError
             It is no HR image of that, at a scale of the model.
         """
-        if self.target is not None or self.image is None:
+        if self.target is not None:
             check_image_layer(self.target, "edited")
+        elif self.image is None:
+            raise OptionError(_NO_TARGET)
         if self.image is not None:
             check_image_layer(self.image)
         return Pairing.of(self.target, self.image, self.scales(), self.roi)
@@ -117,10 +123,7 @@ class EditSession(Session):
 
     def _check_target(self) -> None:
         if self.target is None:
-            raise OptionError(
-                "There is no target chosen: the high-resolution image to edit, such as "
-                "a sample that Upscale made. Choose one."
-            )
+            raise OptionError(_NO_TARGET)
         check_image_layer(self.target, "edited")
         if self.problems_of("image", "model", "scale"):
             return  # these are told
