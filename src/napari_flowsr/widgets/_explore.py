@@ -22,8 +22,8 @@ __all__ += ["best", "between", "sweep", "with_levels"]
 Array = npt.NDArray[Any]
 
 SCORES = {
-    "consistency": ("dB", "agreement with the LR image"),
-    "likelihood": ("nats", "log-likelihood under the model"),
+    "consistency": ("dB", "Agreement with the LR image"),
+    "likelihood": ("nats", "Log-likelihood under the model"),
     "reference": ("dB", "PSNR to the reference"),
 }
 """Unit of a score, and what it is."""
@@ -138,9 +138,7 @@ def sweep(
         post = frame.context.posterior()
         images = post.sweep(values, sample, progress=frame.context.report)
         title = f"sample {sample}, τ {values[0]:g} to {values[-1]:g}"
-        made = frame.stacked(
-            post, images, "sweep", title, values, sample=sample
-        )
+        made = frame.stacked(post, images, "sweep", title, values, sample=sample)
         yield NewLayers((made,), f"Sample {sample} at {len(values)} temperatures.")
         yield Strip(frame.axis, values)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_flowsr.widgets._edit_page import EditContext
+from napari_flowsr.widgets._edit_page import EditContext, NewLayers
 from napari_flowsr.widgets._measure import Line, Region
 
 __all__ = ["LEVELS", "Measured", "Profile", "measure", "profile_table"]
@@ -95,6 +95,7 @@ def measure(
             yield _measured(region, found[:, 0], region.value(total[0] / n))
         if line is not None:
             yield _profile(line, found[:, region is not None :])
+        yield NewLayers((), f"{n} samples were measured.")
 
     return events
 

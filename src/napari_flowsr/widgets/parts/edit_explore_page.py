@@ -25,6 +25,7 @@ from napari_flowsr.widgets.parts.explore_forms import (
     PerLevel,
     Sweep,
 )
+from napari_flowsr.widgets.parts.fields import narrow
 from napari_flowsr.widgets.parts.pin_bar import PinBar
 
 __all__ = ["ExplorePage"]
@@ -65,7 +66,7 @@ class ExplorePage(QWidget):
         self._way_changed()
 
     def _build(self) -> None:
-        self.way = QComboBox()
+        self.way = narrow(QComboBox())
         self.way.setToolTip("Which way through the space of samples")
         column = QVBoxLayout(self)
         column.addWidget(self.way)

@@ -22,6 +22,7 @@ from napari_flowsr.widgets._edit_page import EditContext
 from napari_flowsr.widgets._measure import QUANTITIES, Line, Region
 from napari_flowsr.widgets._measured import Measured, Profile, measure
 from napari_flowsr.widgets.parts.explore_forms import spin
+from napari_flowsr.widgets.parts.fields import narrow
 from napari_flowsr.widgets.parts.layer_box import LayerBox
 from napari_flowsr.widgets.parts.measured_view import MeasuredView
 
@@ -68,7 +69,7 @@ class MeasurePage(QWidget):
         rows.addRow("Region", self.region)
         rows.addRow("", self.one_label)
         rows.addRow("Measure", self.quantity)
-        rows.addRow("Brighter than", self.threshold)
+        rows.addRow("Above", self.threshold)
         rows.addRow("Line", self.line)
         rows.addRow("Line width", self.width_box)
         rows.addRow("Samples", self.n)
@@ -85,7 +86,7 @@ class MeasurePage(QWidget):
         self.region.setToolTip("What was painted or drawn, on any grid")
         self.one_label = QCheckBox("only the selected label")
         self.one_label.setToolTip("Otherwise all that is painted is one region")
-        self.quantity = QComboBox()
+        self.quantity = narrow(QComboBox())
         for quantity in QUANTITIES:
             self.quantity.addItem(_LABELS[quantity], quantity)
         self.threshold = QLineEdit()
@@ -136,7 +137,7 @@ class MeasurePage(QWidget):
         if self.region.layer is not None and counts and threshold is None:
             found["threshold"] = (
                 "Area and number of objects are of what is brighter than some "
-                "intensity. Give that as 'Brighter than'."
+                "intensity. Give that as 'Above'."
             )
         return found
 

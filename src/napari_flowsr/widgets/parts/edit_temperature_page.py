@@ -26,6 +26,7 @@ from napari_flowsr.widgets._edit_page import EditContext, Edited
 from napari_flowsr.widgets._geometry import layer_array
 from napari_flowsr.widgets._session import MAX_TEMPERATURE
 from napari_flowsr.widgets._temperature import WAYS, Recipe, redrawn
+from napari_flowsr.widgets.parts.fields import narrow
 from napari_flowsr.widgets.parts.layer_box import LayerBox
 
 __all__ = ["TemperaturePage"]
@@ -62,7 +63,7 @@ class TemperaturePage(QWidget):
     def __init__(self, session: Any, viewer: Any) -> None:
         super().__init__()
         self.session = session
-        self.way, self.where = QComboBox(), QComboBox()
+        self.way, self.where = narrow(QComboBox()), narrow(QComboBox())
         self.way.addItems(WAYS)
         self.where.addItems(_WHERE)
         self._fields(viewer)

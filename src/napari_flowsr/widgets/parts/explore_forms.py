@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QLabel,
     QSpinBox,
+    QVBoxLayout,
     QWidget,
 )
 from superqt import QLabeledDoubleSlider
@@ -22,11 +23,13 @@ from napari_flowsr.widgets import _explore
 from napari_flowsr.widgets._edit_page import EditContext
 from napari_flowsr.widgets._explore import Frame
 from napari_flowsr.widgets._session import MAX_TEMPERATURE
+from napari_flowsr.widgets.parts.fields import narrow
 from napari_flowsr.widgets.parts.layer_box import LayerBox
 
 __all__ = ["Best", "Between", "Form", "PerLevel", "Sweep", "spin"]
 
 _MOST = 999  # samples that can be numbered
+_LISTED = 8  # scores; the record of the layer has all
 _PAUSE = 150  # ms between the last move of a slider and the run
 _CRITERIA = {
     "agreement with the LR image": "consistency",
@@ -69,12 +72,15 @@ class Form(QWidget):
 
     def __init__(self, told: str) -> None:
         super().__init__()
-        self.rows = QFormLayout(self)
-        self.rows.setContentsMargins(0, 0, 0, 0)
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(0, 0, 0, 0)
+        # Of rows of a form the heights do not follow texts that wrap.
+        self.column.addWidget(_note(told))
+        self.rows = QFormLayout()
+        self.column.addLayout(self.rows)
         self.rows.setFieldGrowthPolicy(
             QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
         )
-        self.rows.addRow(_note(told))
 
     def problems(self, context: EditContext) -> dict[str, str]:
         """Field to the reason why there can be no run."""
@@ -177,7 +183,7 @@ class Best(Form):
             "less about the doubt than all of them."
         )
         self.n = self._add("Samples", spin(2, 1000, 8, "How many to choose from"))
-        self.by = QComboBox()
+        self.by = narrow(QComboBox())
         for label, value in _CRITERIA.items():
             self.by.addItem(label, value)
         self.by.setToolTip("What makes a sample a good one")
@@ -191,7 +197,7 @@ class Best(Form):
         self.scores.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse
         )
-        self.rows.addRow(self.scores)
+        self.column.addWidget(self.scores)
         self._by_changed()
 
     def _by_changed(self, *_: Any) -> None:
@@ -215,12 +221,11 @@ class Best(Form):
         """List the scores, the best first."""
         unit, what = _explore.SCORES[found.by]
         order = np.argsort([-score for score in found.scores], kind="stable")
-        rows = "".join(
-            f"<tr><td>sample {i}&nbsp;&nbsp;</td>"
-            f"<td align=right>{found.scores[i]:.2f} {unit}</td></tr>"
-            for i in order
-        )
-        self.scores.setText(f"{what.capitalize()}:<table>{rows}</table>")
+        told = [f"sample {i}: {found.scores[i]:.2f} {unit}" for i in order[:_LISTED]]
+        if len(order) > _LISTED:
+            low, high = min(found.scores), max(found.scores)
+            told.append(f"all {len(order)}: {low:.2f} to {high:.2f} {unit}")
+        self.scores.setText(f"{what}, best first:\n" + "\n".join(told))
 
     def release(self) -> None:
         self.reference.release()
@@ -238,7 +243,7 @@ class PerLevel(Form):
         )
         self.sample = self._add("Sample", spin(0, _MOST, 0, "Number of a sample"))
         self.note = _note("Press Run: the sliders of this model's levels come with it.")
-        self.rows.addRow(self.note)
+        self.column.insertWidget(1, self.note)
         self.sliders: list[QLabeledDoubleSlider] = []  # finest level first
         self.model = ""
         self._pause = QTimer(self)

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
 
 from napari_flowsr.widgets._session import Session
 
-__all__ = ["Bindings"]
+__all__ = ["Bindings", "find_data", "narrow"]
 
 _BY_VALUE = (str, int, float, tuple)
 _BAD = "border: 1px solid #d9534f; border-radius: 2px;"
@@ -75,11 +75,7 @@ class Bindings:
         A value that is not listed becomes an item with the text ``label(value)``: what
         is shown is what counts, also where the session names a problem of it.
         """
-        # Long layer names must not widen the dock.
-        box.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        box.setMinimumContentsLength(10)
+        narrow(box)
 
         def write(value: Any) -> None:
             index = find_data(box, value)
@@ -131,6 +127,15 @@ class Bindings:
                 f"{type(widget).__name__} {{ {_BAD} }}" if reason else ""
             )
             widget.setToolTip(reason or tip)
+
+
+def narrow(box: QComboBox) -> QComboBox:
+    """Keep long items, such as names of layers, from widening the dock."""
+    box.setSizeAdjustPolicy(
+        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    )
+    box.setMinimumContentsLength(10)
+    return box
 
 
 def find_data(box: QComboBox, value: Any) -> int:

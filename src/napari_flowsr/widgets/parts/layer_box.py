@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_flowsr.widgets._layers import PREVIEW
 from napari_flowsr.widgets._viewer import viewer_reference
-from napari_flowsr.widgets.parts.fields import find_data
+from napari_flowsr.widgets.parts.fields import find_data, narrow
 from napari_flowsr.widgets.parts.layer_choice import layer_events
 
 __all__ = ["LayerBox"]
@@ -42,11 +42,7 @@ class LayerBox(QComboBox):
         super().__init__(parent)
         self._viewer = viewer_reference(viewer)
         self._types, self._nothing = types, nothing
-        # Long layer names must not widen the dock.
-        self.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.setMinimumContentsLength(10)
+        narrow(self)
         self._sources = layer_events(viewer)
         for event in self._sources:
             event.connect(self.refresh)

@@ -78,12 +78,8 @@ class MeasuredView(QGroupBox):
         ]
         lines.append(f"of the mean image (amber line): {found.of_mean:.4g}")
         if missing:
-            lines = [
-                (
-                    f"{missing} of {len(found.values)} samples have no pixel brighter than "
-                    f"{region.threshold:g}, and so no {region.label}"
-                )
-            ]
+            none = f"{missing} of {len(found.values)} samples have no pixel brighter"
+            lines = [f"{none} than {region.threshold:g}, and so no {region.label}"]
         above = "" if region.threshold is None else f" above {region.threshold:g}"
         self.text.setText(
             f"<b>{region.label}</b> in '{html.escape(region.name)}'{above}, "

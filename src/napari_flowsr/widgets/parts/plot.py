@@ -50,7 +50,7 @@ class Plot(QWidget):
         """The plot of pyqtgraph, once it was shown."""
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
-        self.setMinimumHeight(_HEIGHT)
+        self.setFixedHeight(_HEIGHT)
         self._theme = viewer.events.theme
         self._theme.connect(self._paint)
 
@@ -130,7 +130,7 @@ class Plot(QWidget):
         finite = values[np.isfinite(values)]
         if finite.size < values.size:
             return  # the words say so
-        bins = int(np.clip(np.ceil(np.sqrt(finite.size) * 2), 5, _MOST_BINS))
+        bins = int(np.clip(np.ceil(np.sqrt(finite.size) * 1.5), 4, _MOST_BINS))
         counts, edges = np.histogram(finite, bins=bins)
         narrow_last = tuple(reversed(bands))
         for (low, high), opacity in zip(narrow_last, (_WIDE, _NARROW), strict=False):
@@ -142,11 +142,11 @@ class Plot(QWidget):
             )
             self.canvas.addItem(region)
         bars = pyqtgraph.BarGraphItem(
-            x0=edges[:-1],
-            x1=edges[1:],
+            x=(edges[:-1] + edges[1:]) / 2,
+            width=0.85 * (edges[1] - edges[0]),
             height=counts,
-            brush=(*_BLUE, 220),
-            pen=self._text,
+            brush=pyqtgraph.mkBrush(self._text),
+            pen=pyqtgraph.mkPen(None),
         )
         self.canvas.addItem(bars)
         self.canvas.addItem(
