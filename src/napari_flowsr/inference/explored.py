@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_flowsr.data.degrade import DEGRADATIONS
 from napari_flowsr.errors import ImageError, OptionError
 from napari_flowsr.inference import given
-from napari_flowsr.inference.consistency import check_degradation, lr_psnr
+from napari_flowsr.inference.consistency import lr_psnr
 from napari_flowsr.inference.drawing import Interpolation, Levels, Sweep
 from napari_flowsr.inference.options import why_single
 
@@ -195,8 +196,14 @@ class Choice:
                 f"by is {by!r}, and {has} reference was given; by='reference' needs "
                 "an HR image of the upscaled shape (reference=...), the others none."
             )
-        if by == "consistency":
-            check_degradation(bound.card.degradation.name)
+        name = bound.card.degradation.name
+        if by == "consistency" and name not in DEGRADATIONS:
+            raise OptionError(
+                f"by is 'consistency', but the model's card names the degradation "
+                f"'{name}', which has no operator here (known are "
+                f"{', '.join(DEGRADATIONS)}). Rank by another one of "
+                f"{', '.join(SCORES)}."
+            )
         if by == "likelihood" and bound.flow.deterministic:
             check_samples_differ(bound, "rank by likelihood")
         self.bound, self.by = bound, by

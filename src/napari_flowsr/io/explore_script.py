@@ -1,4 +1,4 @@
-"""Python text that makes an image of an exploration again, from a posterior ``post``."""
+"""Python text that makes the images of an exploration again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = ("interpolation", "sweep", "levels", "best")
 
 
 def explore_call(facts: Mapping[str, Any]) -> str:
-    """Expression that makes the array.
+    """Expression that makes the array, from a posterior ``post``.
 
     Parameters
     ----------
