@@ -244,6 +244,44 @@ def test_results_of_upscale_bring_their_image_and_model(qtbot, viewer, model):
     upscale.leave()
 
 
+def remake_of(layer):
+    """What the script of a layer defines."""
+    namespace = {"__name__": "script"}
+    exec(flowsr.provenance_script(layer.metadata), namespace)
+    return namespace["remake"]
+
+
+def test_an_edited_image_is_remade_by_its_script(qtbot, dock, cells, hr):
+    dock.session.model = "micro-2x"
+    dock.session.feather, dock.session.temperature = 2.0, 0.7
+    painted(dock)
+    run(qtbot, dock)
+    dock.session.temperature = 0.4
+    dock.form.page.roll()
+    finish(qtbot, dock)
+    edited = dock.session.target
+    np.testing.assert_array_equal(remake_of(edited)(cells, hr), edited.data)
+    dock.undo()
+    np.testing.assert_array_equal(remake_of(edited)(cells, hr), edited.data)
+
+
+def test_an_edited_sample_is_remade_from_the_lr_image(qtbot, dock, viewer, cells):
+    upscale = UpscaleDock(viewer)
+    qtbot.addWidget(upscale)
+    upscale.session.samples, upscale.session.image = 2, viewer.layers["cells"]
+    upscale.session.device, upscale.session.temperature = "cpu", 0.9
+    upscale.run()
+    finish(qtbot, upscale)
+    dock.session.target = upscale.outputs()[0]
+    assert dock.session.model == "micro-2x"
+    viewer.dims.set_point(0, 1)
+    painted(dock)
+    edited = run(qtbot, dock)
+    assert edited.metadata[NAMESPACE]["base"]["sample"] == 1
+    np.testing.assert_array_equal(remake_of(edited)(cells), edited.data)
+    upscale.leave()
+
+
 # --- bad input ------------------------------------------------------------------
 
 

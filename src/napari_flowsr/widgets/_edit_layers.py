@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.errors import OptionError
-from napari_flowsr.io.provenance import NAMESPACE, jsonable
+from napari_flowsr.io.edit_record import edit_record
+from napari_flowsr.io.provenance import NAMESPACE, image_hash, jsonable
 from napari_flowsr.widgets._edit_geometry import Pairing
 from napari_flowsr.widgets._edit_session import is_edit_layer
 from napari_flowsr.widgets._history import Change, History
@@ -79,9 +80,21 @@ class EditLayers:
     def make(
         self, viewer: Any, pairing: Pairing, array: Array, record: Mapping[str, Any]
     ) -> Any:
-        """Layer of the dock's own with these pixels, where the target lies."""
+        """Layer of the dock's own with these pixels, where the target lies.
+
+        Parameters
+        ----------
+        viewer : napari.components.ViewerModel
+            To add it to.
+        pairing : Pairing
+            The target and its LR image.
+        array : ndarray
+            Pixels of the target, a copy.
+        record : mapping
+            Of the posterior of the edits.
+        """
         target = pairing.target
-        facts = {**record, "kind": "edited", "edits": []}
+        facts = _first_record(pairing, array, record)
         looks: dict[str, Any] = {"rgb": bool(target.rgb)}
         if not target.rgb:
             looks["colormap"], looks["gamma"] = target.colormap, target.gamma
@@ -182,6 +195,19 @@ class EditLayers:
             identity["layer"] = str(layer.unique_id)
             added.append(layer)
         return added
+
+
+def _first_record(
+    pairing: Pairing, array: Array, record: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Record of a layer that was not edited yet, as its script needs it."""
+    base = pairing.target.metadata.get(NAMESPACE)
+    if pairing.image is None or not isinstance(base, Mapping) or "kind" not in base:
+        return edit_record(record, [], hr_sha256=image_hash(array))
+    base = dict(base)
+    if pairing.drop:  # of a stack one sample
+        base["sample"] = record.get("target_sample", 0)
+    return edit_record(base, [], posterior=record)
 
 
 def _is_own(layer: Any) -> bool:

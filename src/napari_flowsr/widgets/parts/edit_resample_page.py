@@ -8,6 +8,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_flowsr.io.edit_record import edit_step
 from napari_flowsr.widgets._edit_page import EditContext, Edited
 
 __all__ = ["ResamplePage"]
@@ -78,18 +79,26 @@ class ResamplePage(QWidget):
     def prepare(self, context: EditContext) -> Callable[[], Iterable[Any]]:
         hr, mask = context.target_array(), context.mask_array()
         seed, name = int(self.session.seed), context.mask.name
+        temperature = self.session.temperature
 
         def events() -> Iterator[Any]:
             from napari_flowsr.inference.events import Progress
 
             post = context.posterior()
-            for event in post.resampling(hr, mask, seed):
+            tau = post.model.card.temperature if temperature is None else temperature
+            for event in post.resampling(hr, mask, seed, tau):
                 if isinstance(event, Progress):
                     yield event
-                else:
-                    facts = {"operation": "resample", "seed": seed, "mask": name}
-                    facts |= {"report": dict(event.report)}
-                    yield Edited(event.array, f"re-sampled, seed {seed}", facts)
+                    continue
+                facts = edit_step(
+                    "resample",
+                    mask=mask,
+                    seed=seed,
+                    temperature=float(tau),
+                    mask_name=name,
+                    report=dict(event.report),
+                )
+                yield Edited(event.array, f"re-sampled, seed {seed}", facts)
 
         return events
 

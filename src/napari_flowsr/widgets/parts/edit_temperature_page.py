@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_flowsr.errors import OptionError
+from napari_flowsr.io.edit_record import edit_step
 from napari_flowsr.widgets._edit_page import EditContext, Edited
 from napari_flowsr.widgets._geometry import layer_array
 from napari_flowsr.widgets._session import MAX_TEMPERATURE
@@ -215,7 +216,7 @@ class TemperaturePage(QWidget):
         hr = context.target_array()
         mask = context.mask_array() if inside else None
         recipe, seed = self._recipe(context), int(self.session.seed)
-        facts = {"operation": "temperature", "from": recipe.way, "seed": seed}
+        told: dict[str, Any] = {"from": recipe.way, "seed": seed, **recipe.facts()}
 
         def events() -> Iterator[Any]:
             from napari_flowsr.inference.events import Progress
@@ -229,7 +230,7 @@ class TemperaturePage(QWidget):
             array = yield from redrawn(context, found, hr, mask, seed)
             low, high = float(found.min()), float(found.max())
             label = f"temperature {low:g} to {high:g} {recipe.way}, seed {seed}"
-            yield Edited(array, label, {**facts, **recipe.facts()})
+            yield Edited(array, label, edit_step("temperature", mask=mask, **told))
 
         return events
 
