@@ -112,8 +112,8 @@ def edit_step(
     ----------
     operation : str
         ``"resample"``, ``"normalise"``, ``"paste"`` or ``"paint"`` (pixels as they
-        are), ``"content"`` (pixels, then normalised), or the name of another one, which
-        no script can repeat.
+        are), ``"content"`` (pixels, then normalised), ``"transfer"`` (of content), or
+        the name of another one, which no script can repeat.
     mask : array-like, optional
         As the operation took it.
     pixels : array-like, optional

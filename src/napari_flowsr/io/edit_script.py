@@ -19,6 +19,7 @@ KINDS = ("edited",)
 _METHODS = {
     "resample": ("seed", "temperature"),
     "normalise": ("collections", "seed", "temperature", "strength", "amplify"),
+    "transfer": ("collections", "seed", "temperature"),
 }
 # Which of these an operation calls after its pixels were put in.
 _CALLS = {
@@ -27,6 +28,7 @@ _CALLS = {
     "paste": "",
     "paint": "",
     "content": "normalise",
+    "transfer": "transfer",
 }
 
 
@@ -158,11 +160,15 @@ def _step(
         if LEFT_OUT in packed:
             raise _no_script(index, label, str(packed[LEFT_OUT]))
     lines = [f"    # {writer.harmless(label)}"]
-    if operation in ("paste", "paint", "content"):
+    if operation in ("paste", "paint", "content", "transfer"):
         if "pixels" not in edit:
             raise _no_script(index, label, "its pixels are not in the record")
         box = ", ".join(f"{int(a)}:{int(b)}" for a, b in edit.get("box", ())) or "..."
-        lines.append(f'    hr[{box}] = unpack(EDITS[{index}]["pixels"])')
+        into = "hr"
+        if operation == "transfer":
+            into = "pasted"
+            lines.append("    pasted = hr.copy()")
+        lines.append(f'    {into}[{box}] = unpack(EDITS[{index}]["pixels"])')
     if _CALLS[operation]:
         # What equals the record's own is not repeated in the list of edits.
         known = {**{k: facts[k] for k in ("seed", "temperature")}, **edit}
@@ -172,7 +178,12 @@ def _step(
             raise _no_script(index, label, reason)
         mask = f'fitted(unpack(EDITS[{index}]["mask"]))' if "mask" in edit else "None"
         told = ", ".join(f"{k}={_option(k, v)!r}" for k, v in wanted.items())
-        lines.append(f"    hr = post.{_CALLS[operation]}(hr, {mask}, {told})")
+        if operation == "transfer":
+            told = told.replace("collections=", "normalisation=")
+            lines.append(f"    edit = transferring(post, hr, pasted, {mask}, {told})")
+            lines.append("    hr = post.finish(edit).array")
+        else:
+            lines.append(f"    hr = post.{_CALLS[operation]}(hr, {mask}, {told})")
     return "\n".join(lines) + "\n"
 
 
@@ -219,6 +230,7 @@ import numpy as np
 import napari_flowsr as flowsr
 from napari_flowsr.errors import ImageError, OptionError
 from napari_flowsr.inference.reduced import reduced
+from napari_flowsr.inference.transfer import transferring
 from napari_flowsr.io.edit_script import unpack
 from napari_flowsr.io.images import read_image
 from napari_flowsr.io.provenance import image_hash

@@ -31,11 +31,16 @@ __all__ = ["EditDock", "pages"]
 def pages() -> list[type]:
     """Classes of the pages, in the order of their tabs."""
     # Imported when a dock is opened: each takes a while.
+    from napari_flowsr.widgets.parts.edit_content_page import ContentPage
     from napari_flowsr.widgets.parts.edit_explore_page import ExplorePage
     from napari_flowsr.widgets.parts.edit_measure_page import MeasurePage
+    from napari_flowsr.widgets.parts.edit_style_page import StylePage
     from napari_flowsr.widgets.parts.edit_temperature_page import TemperaturePage
 
-    return [ResamplePage, TemperaturePage, ExplorePage, MeasurePage]
+    return [
+        *(ResamplePage, TemperaturePage, ContentPage, StylePage),
+        *(ExplorePage, MeasurePage),
+    ]
 
 
 class EditDock(RunDock):
