@@ -16,7 +16,7 @@ __all__ = ["RunBar", "counted", "human_seconds"]
 
 _BAD = "color: #d9534f;"
 # Dark on amber can be read in napari's dark theme and in its light one.
-_WARNING = "background: #e3b617; color: black; padding: 3px; border-radius: 2px;"
+WARNING = "background: #e3b617; color: black; padding: 3px; border-radius: 2px;"
 
 
 def human_seconds(seconds: float) -> str:
@@ -113,5 +113,5 @@ class RunBar(QWidget):
 
     def say(self, text: str, *, bad: bool = False, warning: bool = False) -> None:
         """Set the status line: plain, as an error, or as a warning."""
-        self.status.setStyleSheet(_BAD if bad else _WARNING if warning else "")
+        self.status.setStyleSheet(_BAD if bad else WARNING if warning else "")
         self.status.setText(text)
