@@ -32,6 +32,7 @@ def pages() -> list[type]:
     """Classes of the pages, in the order of their tabs."""
     # Imported when a dock is opened: each takes a while.
     from napari_flowsr.widgets.parts.edit_content_page import ContentPage
+    from napari_flowsr.widgets.parts.edit_doubt_page import DoubtPage
     from napari_flowsr.widgets.parts.edit_explore_page import ExplorePage
     from napari_flowsr.widgets.parts.edit_measure_page import MeasurePage
     from napari_flowsr.widgets.parts.edit_style_page import StylePage
@@ -39,7 +40,7 @@ def pages() -> list[type]:
 
     return [
         *(ResamplePage, TemperaturePage, ContentPage, StylePage),
-        *(ExplorePage, MeasurePage),
+        *(ExplorePage, MeasurePage, DoubtPage),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +103,7 @@ class DoubtPage(QWidget):
             if samples:
                 bits = bits - (yield from _own(post, tile, samples))
             facts = {"tile": tile, "compared_with": samples}
-            facts["typicality"] = usual.facts()
-            record = context.record(post, "bits", **facts)
+            record = context.record(post, "bits", **facts, typicality=usual.facts())
             kind = "bits per dimension" + (" over samples" if samples else "")
             options = {
                 "name": f"{name} · {kind} · {post.model.card.name}",
@@ -131,7 +130,7 @@ class DoubtPage(QWidget):
             self.meaning.show()
 
 
-def _bits(post: Any, hr: Any, tile: int) -> Iterator[Any]:
+def _bits(post: Any, hr: Any, tile: int) -> Generator[Any, None, Map]:
     """Progress; returns the map."""
     from napari_flowsr.inference.doubt import measuring_bits
     from napari_flowsr.inference.events import Progress
@@ -140,11 +139,11 @@ def _bits(post: Any, hr: Any, tile: int) -> Iterator[Any]:
         if isinstance(event, Progress):
             yield event
         else:
-            return np.asarray(event.array)
+            return np.asarray(event.array, np.float32)
     raise RuntimeError("The density was not measured.")
 
 
-def _own(post: Any, tile: int, n: int) -> Iterator[Any]:
+def _own(post: Any, tile: int, n: int) -> Generator[Any, None, Map]:
     """Progress; returns the mean map of the model's own samples."""
     from napari_flowsr.inference.events import SampleReady
 
@@ -152,7 +151,7 @@ def _own(post: Any, tile: int, n: int) -> Iterator[Any]:
     for event in post.each(n):
         if isinstance(event, SampleReady):
             total = total + (yield from _bits(post, event.array, tile))
-    return (total / n).astype(np.float32)
+    return np.asarray(total / n, np.float32)
 
 
 def _limits(bits: Map) -> tuple[float, float]:
