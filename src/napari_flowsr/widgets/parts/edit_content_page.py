@@ -33,6 +33,7 @@ from napari_flowsr.widgets._pasting import (
     source_on,
 )
 from napari_flowsr.widgets._viewer import viewer_reference
+from napari_flowsr.widgets.parts.fields import narrow
 from napari_flowsr.widgets.parts.layer_box import LayerBox
 
 __all__ = ["ContentPage"]
@@ -77,7 +78,9 @@ class ContentPage(QWidget):
         super().__init__()
         self.session = session
         self._viewer = viewer_reference(viewer)
-        self.way, self.region, self.normalisation = (QComboBox() for _ in range(3))
+        self.way, self.region, self.normalisation = (
+            narrow(QComboBox()) for _ in range(3)
+        )
         self.way.addItems((PASTE, PAINT))
         self.region.addItems((MASKED, WHOLE))
         self.normalisation.addItems(list(_COLLECTIONS))
@@ -117,8 +120,10 @@ class ContentPage(QWidget):
     def _paste_fields(self, viewer: Any) -> None:
         self.source = LayerBox(viewer, (Image,), "choose an Image layer")
         self.source.setToolTip("Its pixels are taken from where it lies now")
-        self.mover = QPushButton("Move or scale it in the viewer")
-        self.mover.setToolTip("Selects the source and turns on its transform mode")
+        self.mover = QPushButton("Move in the viewer")
+        self.mover.setToolTip(
+            "Selects the source and turns on its transform mode: move, scale, turn"
+        )
         self.mover.clicked.connect(self.start_moving)
         self.upside_down, self.mirrored = QCheckBox("vertically"), QCheckBox("sideways")
         self._flips = _row(self.upside_down, self.mirrored)
@@ -127,9 +132,11 @@ class ContentPage(QWidget):
             box.setRange(-_FAR, _FAR)
             box.setToolTip(f"Pixels of the target that the source is moved {tip}")
         self._offsets = _row(self.rows_off, self.columns_off)
-        self.match = QCheckBox("match brightness and contrast")
+        self.match = QCheckBox("match intensities")
         self.match.setChecked(True)
-        self.match.setToolTip("Mean and deviation of what surrounds the place")
+        self.match.setToolTip(
+            "Give it the brightness and contrast of what surrounds the place"
+        )
 
     def _paint_fields(self, viewer: Any) -> None:
         self.paint = LayerBox(viewer, (Labels,), "choose a Labels layer")

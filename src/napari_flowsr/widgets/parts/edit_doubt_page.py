@@ -71,7 +71,7 @@ class DoubtPage(QWidget):
         self.usual, self.meaning = QLabel(), QLabel()
         rows = QFormLayout()
         rows.addRow("Tile", self.tile)
-        rows.addRow("", self.compare)
+        rows.addRow(self.compare)
         column = QVBoxLayout(self)
         column.addWidget(said)
         column.addLayout(rows)
