@@ -13,6 +13,7 @@ from napari_flowsr.core.interrupt import until_cancelled
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference import given
 from napari_flowsr.inference.bound import Bound, flow_on
+from napari_flowsr.inference.doubt import Doubting
 from napari_flowsr.inference.edits import Edits
 from napari_flowsr.inference.ensemble import check_quantiles
 from napari_flowsr.inference.events import Event, Finished, Result
@@ -38,7 +39,7 @@ __all__ = ["Posterior"]
 Array = npt.NDArray[Any]
 
 
-class Posterior(Edits, Exploring):
+class Posterior(Edits, Exploring, Doubting):
     """Distribution of HR images given one LR image.
 
     Made by `inference.posterior.posterior`.
@@ -130,6 +131,7 @@ class Posterior(Edits, Exploring):
             ``peak_bytes`` (estimate for a tile), ``memory_shortage``, ``device``,
             ``filled_pixels``, ``consistent``, ``identical`` (whether all samples are
             the same one), ``notices`` (texts on what the outputs do not mean),
+            ``typicality`` (``score``, ``threshold`` and ``is_outside`` of `doubt`),
             ``lr_psnr`` (dB per sample; ``None`` if exact).
 
         Raises

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_flowsr.core.interrupt import until_cancelled
 from napari_flowsr.inference import explored
+from napari_flowsr.inference.doubt import with_doubt
 from napari_flowsr.inference.events import Event, Finished, Progress, SampleReady
 from napari_flowsr.inference.measured import Collection
 from napari_flowsr.inference.options import check_callback, check_count, check_progress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from napari_flowsr.inference.drawing import Drawing
     from napari_flowsr.inference.explored import Best
     from napari_flowsr.inference.options import ProgressCallback
+    from napari_flowsr.inference.typical import Doubt
 
 __all__ = ["Exploring", "told"]
 
@@ -43,6 +45,7 @@ class Exploring:
 
     _bound: Bound
     _report: dict[str, Any]
+    doubt: Callable[[], Doubt]
     progress: ProgressCallback | None
 
     # --- as events ------------------------------------------------------------
@@ -58,6 +61,7 @@ class Exploring:
             if isinstance(event, Progress) and self.progress is not None:
                 self.progress(event.done, event.total)
             if isinstance(event, Finished):
+                event = with_doubt(event, self.doubt())
                 self._report = dict(event.result.report)
             yield event
 

@@ -96,6 +96,9 @@ class ModelCard:
     model; filled in by the loader, never stored."""
     source: Mapping[str, str] = field(default_factory=dict)
     """File, its sha256, and the address if any, that an imported model was made of."""
+    typical: Mapping[str, Any] = field(default_factory=dict)
+    """Statistics of the LR images that the model was trained on, by which unlike images
+    are noticed (`inference.typical`); empty if they were not measured."""
     degradation: Degradation = field(default_factory=Degradation)
     normalisation: Normalisation = field(default_factory=Normalisation)
 
