@@ -26,6 +26,7 @@ from napari_flowsr.inference.restore import (
     restored_record,
     restoring,
 )
+from napari_flowsr.inference.restore_change import limited
 from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.io.provenance import provenance_script, statement
 from napari_flowsr.models.card import Normalisation
@@ -319,6 +320,28 @@ def test_clipped_parts_tell_nothing(photo):
     degraded[:, :70] = degraded.min()
     level = noise_level(torch.from_numpy(degraded))
     assert level == pytest.approx(SIGMA, rel=0.25)
+
+
+def test_no_more_is_changed_than_noise_can_have_done(photo):
+    """A texture that a model cannot tell from noise stays."""
+    texture = np.random.default_rng(5).normal(0.5, 0.25, photo.shape)
+    texture[:, :40] = photo[:, :40]
+    model = as_is(flowsr.load_model("micro-4x", device="cpu"))
+    degraded = noisy(texture)
+    (*_, last) = restoring(degraded, model)
+    (level,) = last.report["noise"]
+    assert SIGMA < level < 0.26
+    change = torch.from_numpy(last.image - degraded)[None, None]
+    spread = torch.nn.functional.avg_pool2d(change.square(), 9, 1).sqrt()
+    assert float(spread.max()) < 0.95 * level * 1.1
+
+
+def test_a_limit_leaves_small_changes_alone():
+    small = 0.02 * torch.randn(2, 30, 30, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(limited(small, (0.1, 0.1)), small)
+    found = limited(10 * small, (0.1, 0.0))
+    assert float(found[0].square().mean().sqrt()) == pytest.approx(0.09, rel=0.05)
+    assert not found[1].any()
 
 
 def known_latents(content: float, noise: float) -> tuple[Latents, Latents, Latents]:

@@ -99,9 +99,10 @@ def restore(
     temperature : float, optional
         By default none is needed: the level of white noise in the image is measured,
         and a collection of latents keeps what noise of that level cannot explain
-        (`core.shrink`). An image in which no noise is found comes back as it was. A
-        number applies equation (7) instead, one collection after the other, with that
-        standard deviation, whatever the image is like: it also takes away content.
+        (`core.shrink`); nowhere are pixels changed by more than such noise can have
+        done. An image in which no noise is found comes back as it was. A number applies
+        equation (7) instead, one collection after the other, with that standard
+        deviation, whatever the image is like: it also takes away content.
     seed : int
         Of the noise that the model's answer to noise is measured with, or of the new
         statistics of equation (7).

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from napari_flowsr.core.latents import Latents
 from napari_flowsr.core.noise import NoiseField
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
     from napari_flowsr.inference.coding import UnitCoder
     from napari_flowsr.inference.decoder import UnitDecoder
 
-__all__ = ["Clean", "Probe", "encoded"]
+__all__ = ["Clean", "Probe", "encoded", "limited"]
 
-_CAUTION = 0.6
+_CAUTION = 0.8
 """Part of the noise level that is probed with: content that is taken for noise costs
-more than noise that stays. Chosen for the least loss in the worst image of a set."""
+more than noise that stays."""
+_MOST = 0.9
+"""Most of a change, as a part of the noise level: content that is lost adds to it."""
+_WINDOW = 9
+"""Side of the squares in which that holds, in pixels."""
+_TINY = 1e-12
 _PROBE = 1 << 20
 """Attempt number of the noise of a probe, which no content is drawn with."""
 
@@ -75,6 +81,8 @@ class Clean:
     ----------
     moved : Latents
         Of the image with more noise.
+    levels : tuple of float
+        Of the noise, for `limited`.
     collections : tuple of str
         As in `core.shrink.gains`.
     strength : float
@@ -87,6 +95,7 @@ class Clean:
     """
 
     moved: Latents
+    levels: tuple[float, ...]
     collections: tuple[str, ...]
     strength: float
     attempts: int = len(COOLING) + 1
@@ -109,6 +118,26 @@ class Clean:
         )
         self.kept = after / before if before else 1.0
         return [new]
+
+
+def limited(change: Tensor, levels: Sequence[float]) -> Tensor:
+    """A change of pixels, less where it is more than the noise can have been.
+
+    A flow that cannot tell a texture takes it for noise, and changes pixels by much
+    more than any noise did. There the change is scaled down to what noise explains.
+
+    Parameters
+    ----------
+    change : Tensor
+        ``(components, H, W)``: restored minus degraded.
+    levels : sequence of float
+        Standard deviation of the noise in each component.
+    """
+    edge = _WINDOW // 2
+    around = F.pad(change.square()[None], (edge,) * 4, mode="replicate")
+    spread = F.avg_pool2d(around, _WINDOW, 1)[0].sqrt()
+    most = _MOST * torch.tensor(levels, dtype=change.dtype)[:, None, None]
+    return change * (most / spread.clamp_min(_TINY)).clamp_max(1)
 
 
 def encoded(coder: UnitCoder, hr: Tensor) -> Generator[Progress, None, Latents]:

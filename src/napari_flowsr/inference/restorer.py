@@ -27,7 +27,7 @@ from napari_flowsr.inference.excess import NETWORK_RANGE
 from napari_flowsr.inference.intensity import Intensities, Range, cast, survey
 from napari_flowsr.inference.maps import FieldMap
 from napari_flowsr.inference.options import Options
-from napari_flowsr.inference.restore_change import Clean, Probe, encoded
+from napari_flowsr.inference.restore_change import Clean, Probe, encoded, limited
 from napari_flowsr.inference.source import Source, open_array, plane_view
 from napari_flowsr.inference.units import Unit, Workload
 
@@ -201,14 +201,16 @@ class Restorer:
         edit = yield from _shifted(steps, before, 1 - before)
         self.facts |= {"tile": coder.setup.plan.tile, "halo": coder.setup.plan.halo}
         self.facts["attempts"] = max(self.facts["attempts"], edit.attempts)
-        if isinstance(change, Clean):
-            self.kept.append(change.kept)
         found = np.empty(hr.shape, np.float32)
         for patch in edit.patches:
             y0, y1, x0, x1 = patch.box
             found[:, y0:y1, x0:x1] = patch.values
         height, width = values.shape[-2:]
-        self._write(unit, values, found[:, :height, :width] - shown.numpy())
+        new = torch.from_numpy(found)[:, :height, :width] - shown
+        if isinstance(change, Clean):
+            self.kept.append(change.kept)
+            new = limited(new, change.levels)
+        self._write(unit, values, new.numpy())
 
     def _equation_seven(self) -> Normalise | None:
         """What a temperature asks for."""
@@ -229,7 +231,8 @@ class Restorer:
             return None
         noisy = probe.applied(hr)
         moved = yield from _shifted(encoded(self._coder(noisy), noisy), 0, _PROBING)
-        return Clean(moved, self.asked.normalisation, self.asked.strength)
+        asked = self.asked
+        return Clean(moved, probe.levels, asked.normalisation, asked.strength)
 
     @property
     def _multiple(self) -> int:

@@ -42,8 +42,14 @@ def restore_script(
         matches="SOURCE_SHA256 not in (found, image_hash(image))"
         if crop
         else "found != SOURCE_SHA256",
-        result="difference(image, restored)" if removed else "restored",
+        result=_removed(facts) if removed else "restored",
     )
+
+
+def _removed(facts: Mapping[str, Any]) -> str:
+    """Expression for what was taken away; of colour layers it is shown as one."""
+    call = "difference(image, restored)"
+    return f"{call}[..., :3].mean(-1)" if facts.get("colour") == "mean" else call
 
 
 _TEMPLATE = '''"""Remakes: {title}.

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.inference.rescale_record import TOOL
+from napari_flowsr.inference.restore import TOOL as RESTORE
 from napari_flowsr.widgets._calibration import (
     calibrate,
     left_in_pixels,
@@ -298,7 +299,7 @@ class RunDock(QWidget):
             return ""
         alike = [
             x
-            for tool in (UPSCALE, TOOL)
+            for tool in (UPSCALE, TOOL, RESTORE)
             for x in own_layers(viewer.layers, source, tool)
         ]
         if not isinstance(self.session.roi, str | tuple):
