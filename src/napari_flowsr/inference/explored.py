@@ -207,6 +207,8 @@ class Choice:
         if by == "likelihood" and bound.flow.deterministic:
             check_samples_differ(bound, "rank by likelihood")
         self.bound, self.by = bound, by
+        # Kept, so that the LR image is not encoded anew for each sample.
+        self._setup = bound.setup(1) if by == "likelihood" else None
         self._reference = None if reference is None else bound.hr_source(reference)
         self._scores: list[float] = []
         self._index, self._image = 0, np.empty(0)
@@ -231,7 +233,7 @@ class Choice:
         if self.by == "consistency":
             return given.consistency(self.bound, image)[0]
         if self.by == "likelihood":
-            return float(given.log_prob(self.bound, image).sum())
+            return float(given.log_prob(self.bound, image, self._setup).sum())
         if self._reference is None:
             raise RuntimeError("The reference is missing.")
         return psnr_between(self.bound, self.bound.hr_source(image), self._reference)

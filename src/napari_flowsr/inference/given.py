@@ -23,6 +23,7 @@ from napari_flowsr.inference.source import plane_view
 
 if TYPE_CHECKING:
     from napari_flowsr.inference.bound import Bound
+    from napari_flowsr.inference.setup import Setup
 
 __all__ = ["consistency", "decode", "encode", "log_prob"]
 
@@ -70,9 +71,12 @@ def decode(bound: Bound, latents: Latents) -> Array:
     return out
 
 
-def log_prob(bound: Bound, hr: Any) -> Array:
-    """Log-density in nats, float64 ``(planes,)``."""
-    source, setup = bound.hr_source(hr), bound.setup(1)
+def log_prob(bound: Bound, hr: Any, setup: Setup | None = None) -> Array:
+    """Log-density in nats, float64 ``(planes,)``.
+
+    A ``setup`` that is used again keeps the conditions of planes, as far as they fit.
+    """
+    source, setup = bound.hr_source(hr), setup or bound.setup(1)
     found = np.zeros(bound.geometry.planes)
     for unit in setup.workload:
         values = bound.normalised_hr(source, unit)
