@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -131,6 +132,8 @@ class ContentPage(QWidget):
         for box, tip in ((self.rows_off, "down"), (self.columns_off, "to the right")):
             box.setRange(-_FAR, _FAR)
             box.setToolTip(f"Pixels of the target that the source is moved {tip}")
+            # As wide as all digits wish, they would make the dock too wide.
+            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._offsets = _row(self.rows_off, self.columns_off)
         self.match = QCheckBox("match intensities")
         self.match.setChecked(True)

@@ -134,7 +134,7 @@ def narrow(box: QComboBox) -> QComboBox:
     box.setSizeAdjustPolicy(
         QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
     )
-    box.setMinimumContentsLength(10)
+    box.setMinimumContentsLength(6)
     return box
 
 
