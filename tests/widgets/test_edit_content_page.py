@@ -90,6 +90,21 @@ def test_agreement_before_and_after_is_said(qtbot, dock):
     assert said in dock.bar.status.text()
 
 
+def test_without_an_lr_image_the_target_is_reduced_once(qtbot, dock):
+    page, session = dock.form.page, dock.session
+    page.region.setCurrentText(WHOLE)
+    session.image = None
+    first = run(qtbot, dock)
+    once = first.data.copy()
+    assert session.image is None
+    session.seed = 3
+    assert run(qtbot, dock) is first
+    assert (first.data != once).any()
+    edits = first.metadata[NAMESPACE]["edits"]
+    assert all(e["lr_psnr"] > e["lr_psnr_before"] for e in edits[:1])
+    assert len(edits) == 2
+
+
 def test_an_edit_is_undone_and_its_paste_replaced(qtbot, dock):
     page = dock.form.page
     page.region.setCurrentText(WHOLE)

@@ -167,7 +167,9 @@ class EditSession(Session):
         if not isinstance(record, Mapping):
             return
         image = _source_of(self.target, record, layers)
-        if image is not None or record.get("lr") == "downscale":
+        if record.get("lr") == "downscale":
+            self.image = None  # the source is what was edited, and no LR image
+        elif image is not None:
             self.image = image
         self._take_model(record)
         seed = record.get("seed")
