@@ -15,6 +15,7 @@ from napari_flowsr.cli import (
     evaluate,
     models,
     rescale,
+    restore,
     train,
     upscale,
 )
@@ -67,6 +68,7 @@ def _root(
 app.command("demo")(demo.demo)
 app.command("upscale")(upscale.upscale)
 app.command("batch")(batch.batch)
+app.command("restore")(restore.restore)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.add_typer(rescale.app, name="rescale")
