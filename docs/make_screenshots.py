@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import napari
+import numpy as np
 from PIL import Image
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QScrollArea
 
 IMAGES = Path(__file__).parent / "images"
 SIZE = (1300, 860)
@@ -37,6 +38,14 @@ def shot(viewer: Any, name: str) -> None:
     window = viewer.screenshot(canvas_only=False, flash=False)
     few = Image.fromarray(window).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     few.save(IMAGES / name, optimize=True)
+
+
+def dismiss_notifications() -> None:
+    """Close the boxes in the corner, which lie on the picture."""
+    pump()
+    for widget in QApplication.allWidgets():
+        if type(widget).__name__ == "NapariQtNotification":
+            widget.close()
 
 
 def run(widget: Any) -> None:
@@ -66,6 +75,73 @@ def preferences(viewer: Any) -> None:
     pump(1)
     dialog.grab().save(str(IMAGES / "preferences.png"))
     dialog.close()
+
+
+def edit(model: str = "micro-4x") -> None:
+    """The Edit dock: before, after and mask beside each other."""
+    IMAGES.mkdir(exist_ok=True)
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(*SIZE)
+    viewer.open_sample("napari-flowsr", "microaneurysms")
+    image = viewer.layers[0]
+    # So that texture can be seen.
+    image.contrast_limits = (60, 130)
+    _, upscale = viewer.window.add_plugin_dock_widget("napari-flowsr", "Upscale")
+    pump()
+    upscale.session.model, upscale.session.samples = model, 1
+    upscale.session.outputs, upscale.session.roi = ("samples",), (24, 20, 64, 64)
+    run(upscale)
+    sample = upscale.outputs()[0]
+    _, widget = viewer.window.add_plugin_dock_widget(
+        "napari-flowsr", "Edit", tabify=True
+    )
+    widget.parent().raise_()
+    widget.session.target = sample
+    widget.session.feather, widget.session.brush_size = 4.0, 110
+    mask = widget.new_mask()
+    mask.paint((120, 120), 1)
+    mask.opacity = 0.8
+    run(widget)
+    image.visible = False
+    # In the grid each layer has its own field: before, after, and where.
+    widget.compare.beside.setChecked(True)
+    viewer.layers.selection.active = mask
+    dismiss_notifications()
+    shot(viewer, "edit_dock.png")
+    viewer.close()
+
+
+def restore(model: str = "micro-4x") -> None:
+    """The Restore dock: noise was added to a sample; beside it, it is gone."""
+    IMAGES.mkdir(exist_ok=True)
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(*SIZE)
+    viewer.open_sample("napari-flowsr", "cell")
+    cell = viewer.layers[0]
+    part = cell.data[180:420, 150:390].astype(np.float32)
+    span = float(np.subtract(*np.percentile(part, (99.9, 0.1))))
+    noise = np.random.default_rng(0).normal(0, 20 / 255 * span, part.shape)
+    limits = tuple(np.percentile(part, (0.1, 99.9)))
+    viewer.add_image(
+        (part + noise).astype(np.float32),
+        name="noisy",
+        scale=cell.scale,
+        units=cell.units,
+        contrast_limits=limits,
+    )
+    viewer.layers.remove(cell)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-flowsr", "Restore")
+    pump()
+    widget.session.model = model
+    run(widget)
+    restored, removed = widget.outputs()
+    removed.visible = True
+    viewer.layers.selection.active = restored
+    widget.compare.beside.setChecked(True)
+    pump(1)
+    viewer.reset_view()
+    shot(viewer, "restore_dock.png")
+    viewer.close()
 
 
 def rescale(model: str) -> None:
@@ -131,6 +207,9 @@ def main(model: str = "micro-2x", rescaling: str = "", official: str = "") -> No
     shot(viewer, "export_dock.png")
     preferences(viewer)
     viewer.close()
+    edit()
+    explore()
+    restore()
     if rescaling:
         rescale(rescaling)
     if official:

@@ -28,15 +28,22 @@ Array = npt.NDArray[Any]
 
 _IDENTITY = "napari-flowsr-layer"
 _MASK_NAME = "edit mask"
+_COLOUR, _OTHERS = "#ffb000", "#00b4ff"
 
 
 def make_mask(viewer: Any, pairing: Pairing, brush_size: int) -> Any:
     """Empty Labels layer on the HR grid of the target, ready to be painted in."""
+    from napari.utils import DirectLabelColormap
+
     grid = pairing.grid
     layer = viewer.add_labels(
         np.zeros(grid.shape, np.uint8),
-        name=f"{_MASK_NAME} · {pairing.target.name}",
+        name=f"{_MASK_NAME} · {_short_name(pairing.target)}",
         opacity=0.4,
+        # The colours of labels are dark ones, which grey images hide.
+        colormap=DirectLabelColormap(
+            color_dict={None: _OTHERS, 0: "transparent", 1: _COLOUR}
+        ),
         **pairing.placed(),
     )
     viewer.layers.selection.active = layer
@@ -44,6 +51,14 @@ def make_mask(viewer: Any, pairing: Pairing, brush_size: int) -> Any:
     layer.brush_size = brush_size
     layer.mode = "paint"
     return layer
+
+
+def _short_name(target: Any) -> str:
+    """Name of a target: of a result that has its given name, that of its source."""
+    record = target.metadata.get(NAMESPACE)
+    source = record.get("source_name") if isinstance(record, Mapping) else None
+    own = bool(source) and target.name.startswith(f"{source} · ")
+    return str(source) if own else str(target.name)
 
 
 class EditLayers:
@@ -101,7 +116,7 @@ class EditLayers:
             looks["contrast_limits"] = tuple(target.contrast_limits)
         layer = viewer.add_image(
             array,
-            name=f"{target.name} · edited · {record['model']}",
+            name=f"{_short_name(target)} · edited · {record['model']}",
             metadata={NAMESPACE: copy.deepcopy(facts)},
             interpolation2d=target.interpolation2d,
             **pairing.placed(),

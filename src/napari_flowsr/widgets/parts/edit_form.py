@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari.layers import Image
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QSize, Signal
 from qtpy.QtWidgets import (
     QFormLayout,
     QGridLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
+    QStyle,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -100,7 +102,6 @@ class _Inputs:
         )
         rows.addRow("Target", self.target)
         rows.addRow("LR image", self.image)
-        rows.addRow("Model", self.model)
 
     @staticmethod
     def _bind(bindings: Bindings, name: str, box: LayerBox) -> None:
@@ -165,6 +166,37 @@ class HistoryBar(QWidget):
         self.told.setVisible(bool(texts))
 
 
+class _Tabs(QTabWidget):
+    """As high as the page that is shown needs, not the highest of all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setUsesScrollButtons(True)
+        # Its own height: what is left goes below the form.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.currentChanged.connect(lambda *_: self.updateGeometry())
+
+    def hasHeightForWidth(self) -> bool:
+        return False  # Qt would ask all pages
+
+    def sizeHint(self) -> QSize:
+        return self._fitted(super().sizeHint())
+
+    def minimumSizeHint(self) -> QSize:
+        return self._fitted(super().minimumSizeHint())
+
+    def _fitted(self, size: QSize) -> QSize:
+        page = self.currentWidget()
+        if page is None:
+            return size
+        frame = 2 * self.style().pixelMetric(QStyle.PixelMetric.PM_DefaultFrameWidth)
+        width = max(1, self.width() - frame)
+        needed = max(page.sizeHint().height(), page.minimumSizeHint().height())
+        if page.hasHeightForWidth():
+            needed = max(needed, page.heightForWidth(width))
+        return QSize(size.width(), needed + self.tabBar().sizeHint().height() + frame)
+
+
 class EditForm(QWidget):
     """Fields bound to a session, and a tab for each page.
 
@@ -191,14 +223,19 @@ class EditForm(QWidget):
         self.input = _Inputs(rows, bindings, viewer)
         self.marking = MaskFields(rows, bindings, viewer)
         self.drawing = _Drawing(rows, bindings)
+        # Mostly brought by the target: its card may stand below.
+        model = QFormLayout()
+        model.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        model.addRow("Model", self.input.model)
         self.history = HistoryBar()
-        self.tabs = QTabWidget()
-        self.tabs.setUsesScrollButtons(True)
+        self.tabs = _Tabs()
         self.pages: list[Any] = []
         for make in pages:
             page = make(session, viewer)
             self.pages.append(page)
             self.tabs.addTab(page, page.title)
+            # Fields of it may come and go.
+            page.changed.connect(self.tabs.updateGeometry)
         self.tabs.currentChanged.connect(self._tab_changed)
         session.events.page.connect(self._show_page)
         self._show_page(session.page)
@@ -209,6 +246,7 @@ class EditForm(QWidget):
         column.addLayout(rows)
         column.addWidget(self.tabs)
         column.addWidget(self.history)
+        column.addLayout(model)
         column.addWidget(self.advanced)
         session.events.model.connect(lambda *_: self._update(), check_nargs=False)
         self._update()
