@@ -123,6 +123,28 @@ def test_a_region_is_measured_from_the_dock(qtbot, dock, driver):
     assert page.histogram.rows[-1][1] == pytest.approx(17 * 20 / 4)
 
 
+def test_measuring_needs_the_lr_image_alone(qtbot, dock, driver):
+    page = open_page(dock, "Measure")
+    dock.session.target = None
+    dock.session.image = driver.image
+    corners = np.array([(3.5, 1.5), (8.5, 7.5)])
+    world = np.array([driver.image.data_to_world(corner) for corner in corners])
+    shapes = driver.viewer.add_shapes(
+        [world], shape_type="rectangle", units=("um", "um")
+    )
+    shapes.add_lines(world)
+    page.region.choose(shapes)
+    page.line.choose(shapes)
+    page.quantity.setCurrentIndex(page.quantity.findData("max"))
+    page.n.setValue(2)
+    run(qtbot, dock)
+    samples = driver.post.sample(2)[:, 8:18, 4:16]
+    values = [row[1] for row in page.histogram.rows[-2:]]
+    # The line covers pixels of the rectangle alone.
+    assert values == samples.max((1, 2)).tolist()
+    assert len(page.profile.rows) > 5
+
+
 def test_doubt_is_a_layer_and_a_sentence(qtbot, dock):
     page = open_page(dock, "Doubt")
     page.tile.setValue(8)

@@ -170,8 +170,15 @@ class Pairing:
 
     @property
     def grid(self) -> Grid:
-        """HR pixels of one image of the target."""
-        return Grid.of(self.target, self.drop)
+        """HR pixels of one image of the target, or of the image that has none yet."""
+        if self.target is not None or self.box is None:
+            return Grid.of(self.target, self.drop)
+        from napari.layers import Image
+
+        shape = _enlarged(self.box.shape, self.axes, self.scale)
+        empty = np.broadcast_to(np.uint8(0), shape)
+        options = {"name": self.image.name, "contrast_limits": (0, 1), "rgb": False}
+        return Grid.of(Image(empty, **options, **self.placed()))
 
     def index(self, dims: Any) -> tuple[int, ...]:
         """Which image of a stack is shown; empty where there is one."""
