@@ -144,6 +144,52 @@ def restore(model: str = "micro-4x") -> None:
     viewer.close()
 
 
+def explore(model: str = "micro-2x") -> None:
+    """Explore and Measure: a way between two samples, and measurements of many."""
+    IMAGES.mkdir(exist_ok=True)
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(*SIZE)
+    viewer.open_sample("napari-flowsr", "microaneurysms")
+    image = viewer.layers[0]
+    _, widget = viewer.window.add_plugin_dock_widget("napari-flowsr", "Edit")
+    pump()
+    session = widget.session
+    session.model, session.page = model, "Explore"
+    # Without a target: the low-resolution image alone is enough for these pages.
+    session.target, session.image = None, image
+    page, scroll = widget.form.page, widget.findChild(QScrollArea)
+    run(widget)
+    strip = widget.outputs()[0]
+    viewer.layers.selection.active = strip
+    for step in (2, 7):
+        page.step.setValue(step)
+        page.pins.pin_shown()
+    viewer.layers.selection.active = strip
+    shot(viewer, "edit_explore.png")
+    session.page = "Measure"
+    page = widget.form.page
+    lesion = viewer.add_shapes(
+        [[(50, 20), (50, 70), (95, 70), (95, 20)]],
+        shape_type="rectangle",
+        face_color="transparent",
+        edge_color="cyan",
+        name="region",
+    )
+    across = viewer.add_shapes(
+        [[(30, 30), (30, 75)]], shape_type="line", edge_color="yellow", name="line"
+    )
+    page.region.choose(lesion)
+    page.line.choose(across)
+    page.threshold.setText(f"{np.quantile(image.data, 0.6):g}")
+    page.n.setValue(48)
+    run(widget)
+    pump()
+    scroll.ensureWidgetVisible(page.profile, 0, 0)
+    dismiss_notifications()
+    shot(viewer, "edit_measure.png")
+    viewer.close()
+
+
 def rescale(model: str) -> None:
     """The Rescale dock with a rescaling model, of which none is built in."""
     IMAGES.mkdir(exist_ok=True)
@@ -208,6 +254,7 @@ def main(model: str = "micro-2x", rescaling: str = "", official: str = "") -> No
     preferences(viewer)
     viewer.close()
     edit()
+    explore()
     explore()
     restore()
     if rescaling:
