@@ -118,7 +118,7 @@ def restore(model: str = "micro-4x") -> None:
     viewer.window.resize(*SIZE)
     viewer.open_sample("napari-flowsr", "cell")
     cell = viewer.layers[0]
-    part = cell.data[180:420, 150:390].astype(np.float32)
+    part = cell.data[200:440, 260:500].astype(np.float32)
     span = float(np.subtract(*np.percentile(part, (99.9, 0.1))))
     noise = np.random.default_rng(0).normal(0, 20 / 255 * span, part.shape)
     limits = tuple(np.percentile(part, (0.1, 99.9)))
@@ -254,7 +254,6 @@ def main(model: str = "micro-2x", rescaling: str = "", official: str = "") -> No
     preferences(viewer)
     viewer.close()
     edit()
-    explore()
     explore()
     restore()
     if rescaling:

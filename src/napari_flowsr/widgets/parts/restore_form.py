@@ -49,7 +49,7 @@ class _Statistics(SamplingFields):
             "replaces all fine detail by the most likely one, 1 leaves as much as the "
             "model expects"
         )
-        self.models_own.setText("automatic: take away what noise explains")
+        self.models_own.setText("automatic, by the noise")
         self.models_own.setToolTip(
             "The noise of the image is measured; what is more than noise stays, and "
             "an image without noise is left alone"
