@@ -131,6 +131,22 @@ class EditLayers:
         self._sources[layer] = weakref.ref(target)
         return layer
 
+    def add_opened(
+        self,
+        viewer: Any,
+        array: Array,
+        options: Mapping[str, Any],
+        record: Mapping[str, Any],
+        image: Any,
+    ) -> Any:
+        """Layer of the dock's own from a file; ``image`` is its LR layer, if any."""
+        facts = {**copy.deepcopy(dict(record)), "kind": "edited", "tool": "edit"}
+        layer = viewer.add_image(array, metadata={NAMESPACE: facts}, **options)
+        own = str(layer.unique_id)
+        source = own if image is None else str(image.unique_id)
+        layer.metadata[_IDENTITY] = {"source": source, "layer": own}
+        return layer
+
     def write(
         self, layer: Any, array: Array, label: str, facts: Mapping[str, Any], extra: Any
     ) -> bool:

@@ -200,7 +200,7 @@ class Binding:
             raise RuntimeError("A run's layers are read before it starts.")
         options = {n: v for n, v in self._options.items() if n not in _CHEAP}
         model = self._kept.model(self._model, options["device"], self._prior)
-        small = self._lr(model)
+        small = self.lr_array(model)
         fit = self.pairing.axes, self.pairing.scale
         key = (_identity(small), id(model), *fit, tuple(options.items()))
         made = {n: self._options[n] for n in ("tile", "noise")} | options
@@ -212,9 +212,10 @@ class Binding:
         from napari_flowsr.inference.posterior import posterior
 
         given = {**options, "scale": self.pairing.scale}
-        return posterior(self._lr(model), model, axes=self.pairing.axes, **given)
+        return posterior(self.lr_array(model), model, axes=self.pairing.axes, **given)
 
-    def _lr(self, model: Model) -> Array:
+    def lr_array(self, model: Model) -> Array:
+        """The LR image; of a target that has none, made now."""
         if self._small is None:
             raise RuntimeError("A run's layers are read before it starts.")
         if self._from_target:

@@ -12,6 +12,7 @@ from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.widgets._automatic import Automatic
 from napari_flowsr.widgets._dock import RunDock
+from napari_flowsr.widgets._edit_files import EditFiles
 from napari_flowsr.widgets._edit_layers import EditLayers, make_mask
 from napari_flowsr.widgets._edit_page import EditContext, Edited, NewLayers
 from napari_flowsr.widgets._edit_session import EDIT, EditSession, is_edit_layer
@@ -72,6 +73,8 @@ class EditDock(RunDock):
         history, session = self.form.history, self.session
         history.undo_clicked.connect(self.undo)
         history.redo_clicked.connect(self.redo)
+        history.save_clicked.connect(self.files.save_clicked)
+        history.open_clicked.connect(self.files.open_clicked)
         self.form.marking.new_clicked.connect(self._new_mask_clicked)
         for page in self.form.pages:
             page.changed.connect(self._validate)
@@ -87,7 +90,7 @@ class EditDock(RunDock):
     def _make_form(self, viewer: Any) -> EditForm:
         # The first that is made; the rest of the dock needs them from now on.
         self.layers, self._kept, self._keys = EditLayers(), Kept(), LayerKeys()
-        self.automatic = Automatic(self)
+        self.automatic, self.files = Automatic(self), EditFiles(self)
         self._context: EditContext | None = None
         self._page: Any = None
         self._is_wanted = False
@@ -263,6 +266,8 @@ class EditDock(RunDock):
 
     def _on_result(self, event: Any) -> None:
         context, page, viewer = self._context, self._page, self.viewer
+        if self.files.show(event):
+            return
         if context is None or viewer is None:
             return
         if isinstance(event, Edited):

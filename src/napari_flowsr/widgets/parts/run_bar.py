@@ -71,17 +71,18 @@ class RunBar(QWidget):
     def set_ready(self, reason: str, warning: str = "") -> None:
         """Enable Run, or say as its tooltip why it is not.
 
-        A warning does not keep from running. It is said once: what is said after it,
-        such as the result, stays.
+        A warning does not keep from running. Both are said once: what is said after
+        them, such as a result or an error, stays.
         """
         self._reason = reason
         self.run.setEnabled(not self._running and not reason)
         self.run.setToolTip(reason or warning or "Compute the outputs")
-        told, self._told = self._told, reason or warning
         if self._running:
             return
+        told, self._told = self._told, reason or warning
         if reason:
-            self.say(reason)
+            if reason != told:
+                self.say(reason)
         elif warning and warning != told:
             self.say(warning, warning=True)
         elif told and not warning and self.status.text() == told:
