@@ -1,6 +1,6 @@
 """Restoration of noisy and compressed images, next to what else one would reach for.
 
-    python benchmarks/restoration.py FOLDER [--models micro-2x,micro-4x] [--every N]
+    python benchmarks/restoration.py FOLDER [--damage noise] [--every N]
 
 FOLDER holds folders of clean images, one for each domain. Each image is scaled and
 cropped as by `napari-flowsr evaluate` (luminance, 256 pixels on a side at most), then
@@ -153,16 +153,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--models", default="micro-2x,micro-4x")
+    parser.add_argument("--damage", default="noise,jpeg")
     parser.add_argument("--every", type=int, default=1, help="every n-th image")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     models = [flowsr.load_model(name) for name in asked.models.split(",")]
-    print("| model | images | damage |", *(f" {m} |" for m in METHODS), " least gain |")
+    head = ["model", "images", "damage", *METHODS, "least gain"]
+    print(f"| {' | '.join(head)} |")
     print("|---|---|---|" + "---|" * (len(METHODS) + 1), flush=True)
     started = time.perf_counter()
     for folder in sorted(p for p in asked.folder.iterdir() if p.is_dir()):
         images = clean_images(folder, asked.every)
-        for how in ("noise", "jpeg"):
+        for how in asked.damage.split(","):
             rows = [Row(int(m.flow.scales[0])) for m in models]
             for number, clean in enumerate(images):
                 image = degraded(clean, how, number)
