@@ -282,7 +282,7 @@ def test_a_calibration_holds_what_it_is_made_of():
         not flowsr.posterior(x, model, device="cpu").doubt().is_outside for x in images
     ]
     assert sum(inside) >= 39
-    with pytest.raises(TrainingError, match="all alike"):
+    with pytest.raises(TrainingError, match="are alike"):
         calibrated([described[0]] * 5)
 
 

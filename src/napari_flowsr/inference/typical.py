@@ -199,7 +199,7 @@ def calibrated(described: Sequence[Array], **facts: Any) -> dict[str, Any]:
     mean, spread = values.mean(0), values.std(0)
     if not (spread > 0).all():
         raise TrainingError(
-            f"The {len(values)} images are all alike in some statistic, so that nothing "
+            f"The {len(values)} images are alike in some statistic, so that nothing "
             "tells which others are like them. Give more, and different, images."
         )
     z = (values - mean) / spread
