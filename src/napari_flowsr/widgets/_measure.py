@@ -119,8 +119,7 @@ class Region:
     def label(self) -> str:
         """What is measured, with its unit."""
         if self.quantity == "area":
-            square = "px" if self.unit == "px" else f"{self.unit}²"
-            return f"area, {square}"
+            return f"area, {self.unit}²"
         if self.quantity == "count":
             return "number of objects"
         return f"{self.quantity} intensity"

@@ -109,6 +109,7 @@ class DoubtPage(QWidget):
                 "name": f"{name} · {kind} · {post.model.card.name}",
                 "metadata": {NAMESPACE: record},
                 "colormap": _COLORMAP,
+                "opacity": 0.6,  # what it is about shows through
                 "contrast_limits": _limits(bits),
                 "rgb": False,
             }

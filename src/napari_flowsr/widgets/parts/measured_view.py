@@ -77,6 +77,11 @@ class MeasuredView(QGroupBox):
             for level, (low, high) in zip(LEVELS, found.bands, strict=True)
         ]
         lines.append(f"of the mean image (amber line): {found.of_mean:.4g}")
+        low, high = found.bands[-1]
+        if not low <= found.of_mean <= high:
+            lines.append("that is no typical value: the mean is smoother than samples")
+        if "px" in region.label:
+            lines.append("px are those of the viewer: of a layer whose scale is 1")
         if missing:
             none = f"{missing} of {len(found.values)} samples have no pixel brighter"
             lines = [f"{none} than {region.threshold:g}, and so no {region.label}"]
