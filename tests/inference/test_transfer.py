@@ -240,6 +240,25 @@ def test_a_run_can_be_followed_and_cancelled(model, image) -> None:
         post.finish(steps, cancelled=lambda: True)
 
 
+def test_a_posterior_does_the_same(model, image) -> None:
+    post = posterior(image, model)
+    hr = post.sample(1)[0]
+    mask = np.zeros(hr.shape)
+    mask[20:30, 20:30] = 1
+    np.testing.assert_array_equal(
+        post.harmonise(hr, hr + 1, mask, seed=2),
+        transfer_content(hr, hr + 1, mask, model, image=image, seed=2),
+    )
+    np.testing.assert_array_equal(
+        post.restyle(HOST, mask), transfer_style(image, HOST, model, mask=mask)
+    )
+    own = posterior(image, model, seed=9).sample(1)[0]
+    found = post.restyle(HOST, mask, own)
+    np.testing.assert_array_equal(found[60:], own[60:])
+    with pytest.raises(Cancelled):
+        post.restyle(HOST, cancelled=lambda: True)
+
+
 # --- reconciling --------------------------------------------------------------------
 
 

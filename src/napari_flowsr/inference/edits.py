@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy.typing as npt
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from napari_flowsr.inference.bound import Bound
+    from napari_flowsr.inference.distribution import Posterior
     from napari_flowsr.inference.options import ProgressCallback
 
 __all__ = ["Edits"]
@@ -188,4 +189,80 @@ class Edits:
             strength=strength,
             amplify=amplify,
         )
+        return self.finish(steps, cancelled=cancelled).array
+
+    def harmonise(
+        self,
+        hr: Any,
+        edited: Any,
+        mask: Any = None,
+        *,
+        normalisation: str | Sequence[str] = "local",
+        seed: int = 0,
+        temperature: Any = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Array:
+        """Make content that was inserted into an HR image agree with the LR image.
+
+        Parameters
+        ----------
+        hr, edited, mask, normalisation, seed, temperature
+            As in `inference.transfer.transfer_content`; ``hr`` of the upscaled shape.
+        cancelled : callable, optional
+            As in `Posterior.stream`.
+
+        Returns
+        -------
+        ndarray
+            Dtype of ``hr``.
+
+        References
+        ----------
+        SRFlow (Lugmayr et al., 2020), section 4.4.
+        """
+        # Those modules make posteriors themselves, and so import this one.
+        from napari_flowsr.inference.transfer import transferring
+
+        steps = transferring(
+            cast("Posterior", self),
+            hr,
+            edited,
+            mask,
+            normalisation=normalisation,
+            seed=seed,
+            temperature=temperature,
+        )
+        return self.finish(steps, cancelled=cancelled).array
+
+    def restyle(
+        self,
+        source_hr: Any,
+        mask: Any = None,
+        hr: Any = None,
+        *,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Array:
+        """Enlarge the image with the latents of another HR image.
+
+        Parameters
+        ----------
+        source_hr, mask
+            As in `inference.styling.transfer_style`.
+        hr : array-like, optional
+            What is kept outside of the mask; default: sample 0.
+        cancelled : callable, optional
+            As in `Posterior.stream`.
+
+        Returns
+        -------
+        ndarray
+            Dtype of ``hr``, or of the image.
+
+        References
+        ----------
+        SRFlow (Lugmayr et al., 2020), section 4.2.
+        """
+        from napari_flowsr.inference.styling import styling
+
+        steps = styling(cast("Posterior", self), source_hr, mask=mask, hr=hr)
         return self.finish(steps, cancelled=cancelled).array

@@ -72,7 +72,7 @@ class Transplant:
         attempt: int,
     ) -> list[Latents]:
         reader, pixels = self.pixels(decoder)
-        new = [_encoded(reader, pixels, _window(z)) for z in own]
+        new = [_encoded(reader, pixels, _window(z), reader is decoder) for z in own]
         if self.then is not None:
             # A cell that is but partly in the mask is normalised like the others.
             inside = [(w > 0).float() for w in weights]
@@ -87,13 +87,18 @@ def _window(latents: Latents) -> Window:
     return latents.spec.place.window
 
 
-def _encoded(decoder: UnitDecoder, hr: Tensor, window: Window) -> Latents:
-    """Latents of a window of the padded plane ``hr``."""
+def _encoded(
+    decoder: UnitDecoder, hr: Tensor, window: Window, decodes: bool
+) -> Latents:
+    """Latents of a window of the padded plane ``hr``.
+
+    If ``decodes``, the condition of a window that is one tile is needed again.
+    """
 
     def work(plan: TilePlan) -> Latents:
-        steps = encode_steps(
-            decoder, hr, _tiles(plan, window), window=window, keep=True
-        )
+        tiles = _tiles(plan, window)
+        keep = decodes and len(tiles) == 1
+        steps = encode_steps(decoder, hr, tiles, window=window, keep=keep)
         while True:
             try:
                 next(steps)
