@@ -283,7 +283,7 @@ def doubt(bound: Bound) -> Doubt:
     else:
         text = (
             f"The image is unlike those that '{name}' learned from: its statistics are "
-            f"{score:.1f} standard deviations away, and 1 % of them exceed {most:.1f}. "
+            f"{score:.1f} standard deviations away; {most:.1f} is rare among them. "
             "Trust the inferred detail, and how sure it looks, less than usual. Noise, "
             "few photons, masks and drawings are such images; a model that was trained "
             "on images like this one may suit it better."
