@@ -282,6 +282,41 @@ def test_an_edited_sample_is_remade_from_the_lr_image(qtbot, dock, viewer, cells
     upscale.leave()
 
 
+def test_of_a_series_the_painted_plane_changes(qtbot, viewer, dock):
+    rng = np.random.default_rng(2)
+    lr = rng.integers(0, 255, (3, 20, 24)).astype(np.uint8)
+    hr = np.kron(lr, np.ones((1, 2, 2), np.uint8))
+    dock.session.image = viewer.add_image(lr, name="series")
+    dock.session.target = viewer.add_image(hr, name="fine series")
+    mask = painted(dock, (1, slice(5, 12), slice(5, 12)))
+    assert mask.data.shape == hr.shape
+    edited = run(qtbot, dock)
+    assert [(a != b).any() for a, b in zip(edited.data, hr, strict=True)] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_colour_and_a_shape_as_mask(qtbot, viewer, dock):
+    rng = np.random.default_rng(2)
+    lr = rng.integers(0, 255, (40, 48, 3)).astype(np.uint8)
+    hr = np.kron(lr, np.ones((2, 2, 1), np.uint8))
+    dock.session.image = viewer.add_image(lr, name="photo", rgb=True)
+    target = viewer.add_image(
+        hr, name="large", rgb=True, scale=(0.5, 0.5), translate=(-0.25, -0.25)
+    )
+    dock.session.target = target
+    # In the world's coordinates, in which an LR pixel has the side 1.
+    box = [[3, 4], [3, 9], [7, 9], [7, 4]]
+    dock.session.mask = viewer.add_shapes([box], shape_type="rectangle")
+    edited = run(qtbot, dock)
+    assert edited.rgb
+    changed = (edited.data != hr).any(-1)
+    assert changed[7:14, 9:18].mean() > 0.9
+    np.testing.assert_array_equal(edited.data[60:], hr[60:])
+
+
 # --- bad input ------------------------------------------------------------------
 
 
