@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 from skimage.data import cell
 
 import napari_flowsr as flowsr
@@ -48,6 +49,9 @@ def main() -> None:
     for axis in axes:
         axis.set_axis_off()
     figure.savefig(TARGET, dpi=100)
+    # In few colours: noise compresses badly.
+    few = Image.open(TARGET).convert("RGB").quantize(96, dither=Image.Dither.NONE)
+    few.save(TARGET, optimize=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from napari_flowsr.io.rescale_script import KINDS as RESCALE_KINDS
 from napari_flowsr.io.rescale_script import rescale_script
 from napari_flowsr.io.restore_script import KINDS as RESTORE_KINDS
 from napari_flowsr.io.restore_script import restore_script
+from napari_flowsr.io.statement import statement
 
 __all__ = [
     "NAMESPACE",
@@ -101,26 +102,6 @@ def record(
         **jsonable(options),
         "versions": versions(),
     }
-
-
-def statement(provenance: Mapping[str, Any]) -> str:
-    """One sentence for people who open the file."""
-    model = provenance.get("model", "an unknown model")
-    if provenance.get("tool") == "rescale" and not provenance.get("detail_inferred"):
-        small = provenance.get("kind") == "small"
-        what = "Made small" if small else "Brought back exactly from its small version"
-        return f"{what} with napari-flowsr, model {model}."
-    if provenance.get("tool") == "restore":
-        return (
-            f"Restored with napari-flowsr, model {model} "
-            f"({provenance.get('kind', 'result')}). What replaces the damage is "
-            "inferred by the model, not measured."
-        )
-    return (
-        f"Super-resolved with napari-flowsr, model {model} "
-        f"({provenance.get('kind', 'result')}). Fine detail is inferred by the model, "
-        "not measured."
-    )
 
 
 def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
