@@ -58,14 +58,14 @@ class EditFiles(QObject):
     def save_clicked(self) -> None:
         """Ask for a name, and write."""
         path, _ = QFileDialog.getSaveFileName(
-            self.parent(), "Edited image", f"edited{SUFFIX}", _PATTERN
+            self._dock(), "Edited image", f"edited{SUFFIX}", _PATTERN
         )
         self._try(self.save, path)
 
     def open_clicked(self) -> None:
         """Ask for a file, and read."""
         path, _ = QFileDialog.getOpenFileName(
-            self.parent(), "Edited image", "", _PATTERN
+            self._dock(), "Edited image", "", _PATTERN
         )
         self._try(self.open, path)
 
