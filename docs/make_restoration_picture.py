@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 from skimage.data import cell
 
 import napari_flowsr as flowsr
@@ -48,10 +47,7 @@ def main() -> None:
     axes[-1].set_title("what was removed")
     for axis in axes:
         axis.set_axis_off()
-    figure.savefig(TARGET, dpi=100)
-    # In few colours: noise compresses badly.
-    few = Image.open(TARGET).convert("RGB").quantize(96, dither=Image.Dither.NONE)
-    few.save(TARGET, optimize=True)
+    figure.savefig(TARGET, dpi=80)
 
 
 if __name__ == "__main__":
