@@ -57,7 +57,7 @@ class Grid:
         matrix[:n, n] = origin
         for axis, unit in enumerate(np.eye(n)):
             matrix[:n, axis] = np.asarray(layer.data_to_world(unit), float) - origin
-        shape = ()
+        shape: tuple[int, ...] = ()
         if layer._type_string in ("image", "labels"):
             shape = tuple(int(side) for side in layer_array(layer).shape[drop:n])
         return cls(shape, matrix[drop:, drop:], tuple(layer.units[drop:]), layer.name)
@@ -83,8 +83,8 @@ class Grid:
         """Indices of this grid to those of another of as many axes."""
         check_units(self, other)
         factors = [*map(_factor, self.units, other.units), 1.0]
-        found: Matrix = np.linalg.solve(other.matrix, np.diag(factors) @ self.matrix)
-        return found
+        in_units = np.diag(np.asarray(factors, float)) @ self.matrix
+        return np.asarray(np.linalg.solve(other.matrix, in_units), np.float64)
 
 
 def _factor(unit: Any, other: Any) -> float:
@@ -202,7 +202,7 @@ def _rounded(values: Matrix) -> npt.NDArray[np.int64]:
 
 def _shapes_on(grid: Grid, layer: Any) -> npt.NDArray[np.bool_]:
     """Pixels of the grid whose centres lie in one of the shapes."""
-    from skimage.draw import polygon
+    from skimage.draw import polygon  # here, for it takes a while to import
 
     own = Grid.of(layer)
     extra = own.ndim - grid.ndim
@@ -219,8 +219,8 @@ def _shapes_on(grid: Grid, layer: Any) -> npt.NDArray[np.bool_]:
         if np.any(plane < 0) or np.any(plane >= wanted.shape[:-2]):
             continue
         part = out[tuple(plane)]
-        rows, columns = polygon(at[:, -2], at[:, -1], part.shape)
-        part[rows, columns] = True
+        inside = polygon(at[:, -2], at[:, -1], part.shape)  # type: ignore[no-untyped-call]
+        part[inside] = True
     return np.broadcast_to(out, grid.shape)
 
 
