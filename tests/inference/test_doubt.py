@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from every_family import CASES, as_model, over_every_flow
 from napari_flowsr.data.degrade import downscale
 from napari_flowsr.data.source import find_files, read_planes
 from napari_flowsr.errors import Cancelled, OptionError, TrainingError
-from napari_flowsr.inference.events import Finished, Progress
+from napari_flowsr.inference.events import Progress
 from napari_flowsr.inference.typical import STATISTICS, calibrated, describe
 from napari_flowsr.io.images import read_image
 from napari_flowsr.models.l1 import L1Config, L1Flow
@@ -206,8 +205,8 @@ def test_units_and_offsets_do_not_matter_and_stacks_are_as_their_planes():
     assert flowsr.posterior(stack, model, axes="CYX", device="cpu").doubt().is_outside
 
 
-def test_the_run_tells_it(recwarn):
-    """In the report, as a notice, in the provenance; and Python warns."""
+def test_the_run_tells_it(caplog):
+    """In the report, as a notice, in the provenance, in the log; never as an error."""
     noise = np.random.default_rng(0).random((40, 40)).astype(np.float32)
     post = flowsr.posterior(noise, micro("micro-2x"), device="cpu")
     report = list(post.stream(1, ("samples",)))[-1].result.report
@@ -216,25 +215,12 @@ def test_the_run_tells_it(recwarn):
     assert report["notices"] == [post.doubt().text]
     record = post.provenance("sample", sample=0)
     assert record["report"]["typicality"] == report["typicality"]
-    with pytest.warns(UserWarning, match="unlike those that 'micro-2x' learned from"):
-        post.sample(1)
+    post.sample(1)
+    assert "unlike those that 'micro-2x' learned from" in caplog.text
     usual = flowsr.posterior(smooth(), micro("micro-2x"), device="cpu")
     report = list(usual.stream(1, ("samples",)))[-1].result.report
     assert report["notices"] == []
     assert not report["typicality"]["is_outside"]
-
-
-def test_it_is_cheap():
-    """Against one sample of the smallest model."""
-    image = np.tile(smooth(128, 128), (2, 2)).astype(np.float32)
-    post = flowsr.posterior(image, micro("micro-4x"), device="cpu")
-    start = time.process_time()
-    assert isinstance(list(post.stream(1, ("samples",)))[-1], Finished)
-    run = time.process_time() - start
-    post._doubt = None
-    start = time.process_time()
-    post.doubt()
-    assert time.process_time() - start < 0.1 * run
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 from napari.components import ViewerModel
 
 from napari_flowsr.inference.events import Progress
@@ -24,10 +22,7 @@ class Driver:
         self.image = self.viewer.add_image(image, name="cells", **geometry)
         self.post = posterior(image, model, device="cpu")
         self.session = EditSession(image=self.image, model=model, device="cpu")
-        with warnings.catch_warnings():
-            # That the image is no usual one is for the page to say.
-            warnings.simplefilter("ignore", UserWarning)
-            drawn = self.post.sample(samples)
+        drawn = self.post.sample(samples)
         self.stack = self._add_stack(drawn)
         self.session.target = self.stack
         self.kept = Kept()
