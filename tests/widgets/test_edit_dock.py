@@ -536,3 +536,27 @@ def test_a_closed_dock_lets_go(qtbot, dock, viewer):
         dock.run()
     with pytest.raises(OptionError, match="closed"):
         dock.new_mask()
+
+
+def test_of_a_strip_the_step_that_is_shown_is_edited(qtbot, dock, viewer, hr):
+    """With an LR image and without one."""
+    steps = np.stack([hr, hr[::-1], hr[:, ::-1]])
+    place = {"scale": (1, 0.25, 0.25), "translate": (0, 2.875, 3.875)}
+    record = {"kind": "interpolation", "stack": "t", "values": [0, 0.5, 1], "n": 2}
+    for image in (dock.session.image, None):
+        strip = viewer.add_image(
+            steps, axis_labels=("t", "y", "x"), **place,
+            metadata={NAMESPACE: dict(record)},
+        )  # fmt: skip
+        dock.session.target, dock.session.image = strip, image
+        viewer.dims.set_point(0, 1)
+        mask = painted(dock)
+        assert mask.ndim == 2
+        edited = run(qtbot, dock)
+        np.testing.assert_array_equal(edited.data[60:], steps[1][60:])
+        assert (edited.data != steps[1])[mask.data > 0].mean() > 0.5
+        facts = edited.metadata[NAMESPACE]
+        assert "stack" not in facts
+        assert (facts.get("t"), "sample" in facts) == (
+            (0.5, False) if image else (None, False)
+        )

@@ -34,6 +34,36 @@ def test_an_hr_image_of_the_lr_image_fits(session):
     assert (pair.scale, pair.drop) == (2.0, 1)
 
 
+@pytest.mark.parametrize("axis", ["sample", "tau", "t"])
+def test_of_a_stack_without_an_lr_image_the_shown_one_is_edited(session, axis):
+    from napari.components import ViewerModel
+
+    strip = np.random.default_rng(0).integers(0, 255, (3, 34, 40)).astype(np.uint8)
+    record = (
+        {NAMESPACE: {"kind": "interpolation", "stack": axis}} if axis == "t" else {}
+    )
+    viewer = ViewerModel()
+    session.image = None
+    session.target = viewer.add_image(
+        strip, axis_labels=(axis, "y", "x"), metadata=record
+    )
+    pair = session.pairing()
+    assert (pair.drop, pair.axes, pair.grid.shape) == (1, "YX", (34, 40))
+    viewer.dims.set_point(0, 2)
+    binding = Binding(session, viewer.dims, Kept(), pair)
+    np.testing.assert_array_equal(binding.target_array(), strip[2])
+
+
+def test_a_series_in_time_is_no_stack(session):
+    session.image = None
+    session.target = hr((3, 34, 40), axis_labels=("t", "y", "x"))
+    assert session.pairing().drop == 0
+    # Nor is what was edited of a strip, which has one axis less.
+    record = {"kind": "edited", "stack": "t"}
+    session.target = hr(metadata={NAMESPACE: record})
+    assert session.pairing().drop == 0
+
+
 @pytest.mark.parametrize(
     ("image", "target", "message"),
     [

@@ -21,6 +21,7 @@ from napari_flowsr.widgets._geometry import (
     whole_box,
 )
 from napari_flowsr.widgets._masks import Grid, check_units
+from napari_flowsr.widgets._stacks import stack_axis
 
 __all__ = ["Pairing"]
 
@@ -28,13 +29,19 @@ Array = npt.NDArray[Any]
 
 
 def _is_stack(target: Any) -> bool:
-    """Whether the first axis counts samples."""
+    """Whether the first axis counts samples, temperatures or steps between samples.
+
+    ``"t"`` is also what people call time: it is taken for steps only where the layer
+    is a strip of the Explore page. A series stays one image of more axes.
+    """
     if target.ndim < 3:
         return False
     record = target.metadata.get(NAMESPACE)
     label = str(target.axis_labels[0]).strip().lower()
+    if label in ("sample", "tau") or label == stack_axis(target):
+        return True
     known = isinstance(record, Mapping) and record.get("kind") == "sample"
-    return label == "sample" or (known and "n" in record and "sample" not in record)
+    return known and "n" in record and "sample" not in record
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from napari_flowsr.widgets._edit_geometry import Pairing
 from napari_flowsr.widgets._edit_session import is_edit_layer
 from napari_flowsr.widgets._history import Change, History
 from napari_flowsr.widgets._layers import Output
+from napari_flowsr.widgets._stacks import STACK, VALUES, stack_axis, stack_value
 
 __all__ = ["EditLayers", "make_mask"]
 
@@ -236,8 +237,11 @@ def _first_record(
     if pairing.image is None or not isinstance(base, Mapping) or "kind" not in base:
         return edit_record(record, [], hr_sha256=image_hash(array))
     base = dict(base)
-    if pairing.drop:  # of a stack one sample
-        base["sample"] = record.get("target_sample", 0)
+    if pairing.drop:  # of a stack one image
+        index, axis = int(record.get("target_sample", 0)), stack_axis(pairing.target)
+        told = stack_value(pairing.target, index) if axis in ("t", "tau") else index
+        base = {k: v for k, v in base.items() if k not in (STACK, VALUES)}
+        base[axis or "sample"] = told
     return edit_record(base, [], posterior=record)
 
 
