@@ -39,13 +39,12 @@ def test_of_a_stack_without_an_lr_image_the_shown_one_is_edited(session, axis):
     from napari.components import ViewerModel
 
     strip = np.random.default_rng(0).integers(0, 255, (3, 34, 40)).astype(np.uint8)
-    record = (
-        {NAMESPACE: {"kind": "interpolation", "stack": axis}} if axis == "t" else {}
-    )
+    record = {"kind": "interpolation", "stack": axis}
+    facts = {NAMESPACE: record} if axis == "t" else {}
     viewer = ViewerModel()
     session.image = None
     session.target = viewer.add_image(
-        strip, axis_labels=(axis, "y", "x"), metadata=record
+        strip, axis_labels=(axis, "y", "x"), metadata=facts
     )
     pair = session.pairing()
     assert (pair.drop, pair.axes, pair.grid.shape) == (1, "YX", (34, 40))
