@@ -22,6 +22,7 @@ from napari_flowsr.inference.temperature_maps import (
 )
 from napari_flowsr.inference.transfer import transfer_content
 from napari_flowsr.io.collection import list_models, load_model
+from napari_flowsr.io.flowsr_file import load_edit, save_edit
 from napari_flowsr.io.provenance import provenance_script
 from napari_flowsr.models.card import Model
 
@@ -39,6 +40,7 @@ __all__ = [
     "evaluate",
     "line_profile",
     "list_models",
+    "load_edit",
     "load_latents",
     "load_model",
     "posterior",
@@ -48,6 +50,7 @@ __all__ = [
     "rescale_down",
     "rescale_up",
     "restore",
+    "save_edit",
     "save_latents",
     "temperature_by_uncertainty",
     "temperature_from_labels",

@@ -257,3 +257,20 @@ def test_latents_are_latents(edit, tmp_path):
     assert type(found) is Latents
     for own, there in zip(edit.latents.levels, found.levels, strict=True):
         assert torch.equal(own, there)
+
+
+def test_a_posterior_gives_what_a_file_takes(tmp_path) -> None:
+    """The way that docs/editing.md shows."""
+    import napari_flowsr as flowsr
+
+    image = np.random.default_rng(0).integers(0, 4000, (24, 20)).astype(np.uint16)
+    post = flowsr.posterior(image, "micro-2x", seed=4, temperature=0.5, device="cpu")
+    hr = post.sample(1)[0]
+    path = tmp_path / "cells.flowsr"
+    assert flowsr.save_edit(path, post.snapshot(hr, layer={"name": "a"})) == path
+    edit = flowsr.load_edit(path)
+    assert edit.layer == {"name": "a"}
+    again = flowsr.posterior(edit.image, edit.model, device="cpu", **edit.options)
+    edit.check_model(again.model.card)
+    np.testing.assert_array_equal(again.decode(edit.latents), hr)
+    np.testing.assert_array_equal(again.sample(1)[0], hr)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.core.interrupt import until_cancelled
 from napari_flowsr.inference import editing
 from napari_flowsr.inference.events import Edited, Progress
 from napari_flowsr.inference.options import check_callback
+from napari_flowsr.io.flowsr_file import Edit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from napari_flowsr.inference.bound import Bound
     from napari_flowsr.inference.distribution import Posterior
@@ -266,3 +268,27 @@ class Edits:
 
         steps = styling(cast("Posterior", self), source_hr, mask=mask, hr=hr)
         return self.finish(steps, cancelled=cancelled).array
+
+    # --- to go on with ----------------------------------------------------------
+
+    def snapshot(self, hr: Any, *, layer: Mapping[str, Any] | None = None) -> Edit:
+        """An HR image as latents, with all that it takes to decode them.
+
+        Parameters
+        ----------
+        hr : array-like
+            Of the upscaled shape.
+        layer : mapping, optional
+            What a program wants to know of it later; JSON-able.
+
+        Returns
+        -------
+        Edit
+            For `napari_flowsr.save_edit`.
+        """
+        image = np.asarray(self._bound.intensities.source.array)
+        post = cast("Posterior", self)
+        record = post.provenance("edited")
+        return Edit(
+            latents=post.encode(hr), image=image, record=record, layer=layer or {}
+        )
