@@ -54,7 +54,10 @@ _FAR = 1_000_000
 
 def _row(*widgets: QWidget) -> QWidget:
     holder = QWidget()
+    # napari's minimum for one is too much for two in a dock of 320 pixels.
+    holder.setStyleSheet("QAbstractSpinBox { min-width: 40px; }")
     row = QHBoxLayout(holder)
+    row.setSpacing(2)
     row.setContentsMargins(0, 0, 0, 0)
     for widget in widgets:
         row.addWidget(widget)
@@ -94,7 +97,7 @@ class ContentPage(QWidget):
         self._rows = rows = QFormLayout()
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for label, widget in (
-            *(("Content from", self.way), ("Source", self.source)),
+            *(("Content", self.way), ("Source", self.source)),
             *(("", self.mover), ("Flip", self._flips), ("Offset", self._offsets)),
             *(("Part", self.region), ("", self.match), ("Layer", self.paint)),
             *(("", self.new_paint), ("Intensities", self._levels)),
@@ -154,6 +157,7 @@ class ContentPage(QWidget):
             box.setRange(-1e12, 1e12)
             box.setDecimals(3)
             box.setToolTip(f"Intensity that label {label} paints with")
+            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             rows.addRow(f"label {label}", box)
         self._levels_of: Any = None
 

@@ -13,6 +13,7 @@ from napari_flowsr.io.edit_record import edit_step
 from napari_flowsr.io.provenance import image_hash
 from napari_flowsr.widgets._edit_page import EditContext, Edited
 from napari_flowsr.widgets._pasting import plane_of
+from napari_flowsr.widgets.parts.fields import narrow
 from napari_flowsr.widgets.parts.layer_box import LayerBox
 
 __all__ = ["StylePage"]
@@ -42,7 +43,7 @@ class StylePage(QWidget):
             "High-resolution image whose texture is taken over, pixel by pixel from "
             "its centre; a smaller one goes on mirrored"
         )
-        self.where = QComboBox()
+        self.where = narrow(QComboBox())
         self.where.addItems((MASKED, WHOLE))
         rows = QFormLayout()
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)

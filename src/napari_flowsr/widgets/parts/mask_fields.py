@@ -53,6 +53,8 @@ class MaskFields(QWidget):
         self.new = QPushButton("New mask")
         self.new.setToolTip("A Labels layer on the target, with the brush in hand")
         self.new.clicked.connect(self.new_clicked)
+        # napari's minimum leaves no room for the button in a dock of 320 pixels.
+        self.setStyleSheet("QComboBox { min-width: 60px; }")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.box, 1)
