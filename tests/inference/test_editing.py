@@ -45,7 +45,7 @@ def test_a_window_gives_what_the_whole_plane_gives(case, soft) -> None:
     mask = soft * dab(strip.shape, (2, 5, 9, 14))
     found = post.resample(hr, mask, seed=3)
     setup = post._bound.setup(1)
-    new = NoiseField(3).draw(setup.whole).tempered(0.3)
+    new = NoiseField(3, attempt=1 << 24).draw(setup.whole).tempered(0.3)
     weights = torch.from_numpy(mask.astype(np.float32))
     padded = torch.zeros(setup.plan.size)
     padded[: mask.shape[0], : mask.shape[1]] = weights
@@ -182,11 +182,12 @@ def test_a_constant_image_stays(model) -> None:
     np.testing.assert_array_equal(new, hr)
 
 
-def test_soft_masks_keep_latents_white(model, image) -> None:
+@pytest.mark.parametrize("seed", [0, 9])
+def test_soft_masks_keep_latents_white(model, image, seed) -> None:
     post = posterior(image, model, temperature=1.0)
     hr = post.sample(1)[0]
     for weight in (0.25, 0.5, 0.75):
-        new = post.resample(hr, np.full((37, 29), weight), seed=9)
+        new = post.resample(hr, np.full((37, 29), weight), seed=seed)
         z = post.encode(new).levels[0]
         assert float(z.std()) == pytest.approx(1.0, abs=0.05)
 
@@ -203,3 +204,42 @@ def test_deterministic_models_have_nothing_to_edit() -> None:
     hr = post.sample(1)[0]
     with pytest.raises(OptionError, match="deterministic"):
         post.resample(hr, np.ones((9, 8)), 1)
+
+
+def test_the_seed_of_a_sample_gives_new_content(model, image) -> None:
+    for number in (0, 1):
+        post = posterior(image, model, seed=5)
+        hr = post.sample(2)[number]
+        new = post.resample(hr, np.ones((37, 29), bool), seed=5)
+        own, drawn = post.encode(hr).levels[0], post.encode(new).levels[0]
+        pairs = torch.stack((own.flatten(), drawn.flatten()))
+        assert abs(float(torch.corrcoef(pairs)[0, 1])) < 0.1
+
+
+def test_consistent_edits_agree_with_the_input(model, image) -> None:
+    given = image.astype(np.float32)
+    post = posterior(given, model, consistent=True)
+    hr = post.sample(1)[0]
+    assert post.consistency(hr)[0] > 60
+    mask = dab(given.shape, (8, 14, 8, 14))
+    loose = posterior(given, model).resample(hr, mask, seed=2)
+    found = post.finish(post.resampling(hr, mask, 2))
+    assert post.consistency(loose)[0] < 60 < post.consistency(found.array)[0]
+    assert found.report["consistent"]
+    far = np.ones(hr.shape, bool)
+    far[: 2 * (14 + model.flow.halo + 2), : 2 * (14 + model.flow.halo + 2)] = False
+    np.testing.assert_array_equal(found.array[far], hr[far])
+
+
+@pytest.mark.parametrize("strength", ["a", None, -0.1, 1.5, float("nan"), True])
+def test_bad_strengths(model, image, strength) -> None:
+    post = posterior(image, model)
+    with pytest.raises(OptionError, match="strength"):
+        post.normalise(post.sample(1)[0], strength=strength)
+
+
+@pytest.mark.parametrize("collections", [None, 5, [1], "x"])
+def test_bad_collections(model, image, collections) -> None:
+    post = posterior(image, model)
+    with pytest.raises(OptionError, match="global, local, spatial"):
+        post.normalise(post.sample(1)[0], collections=collections)

@@ -27,8 +27,9 @@ SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, section 4.3, eqs. (6) and (7).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -104,7 +105,8 @@ class Moments:
 
 def check_collections(kinds: str | Sequence[str]) -> tuple[str, ...]:
     """Names of collections, checked; `OptionError` lists those that there are."""
-    given = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    listed = isinstance(kinds, Iterable) and not isinstance(kinds, str)
+    given: tuple[Any, ...] = tuple(kinds) if listed else (kinds,)
     if not given or any(kind not in COLLECTIONS for kind in given):
         raise OptionError(
             f"The collections to normalise are {kinds!r}; give one or more of "

@@ -27,6 +27,9 @@ __all__ = ["Normalise", "Redraw", "Replace"]
 
 _REFERENCE = 1 << 16
 """Added to the attempt of noise that gives statistics, not content."""
+_CONTENT = 1 << 24
+"""Added to the attempt of new content: with the seed of a sample, that sample's own
+noise would come again."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class Redraw:
         if decoder.setup.is_single:
             return decoder.draw(_window(spec), range(1), attempt)
         factor = COOLING[attempt - 1] if attempt else 1.0
-        return _Noise(self.seed, self.temperature).draw(decoder, spec, attempt, factor)
+        noise = _Noise(self.seed, self.temperature)
+        return noise.draw(decoder, spec, attempt + _CONTENT, factor)
 
 
 @dataclass(frozen=True)

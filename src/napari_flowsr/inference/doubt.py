@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -127,11 +128,12 @@ def measuring_bits(bound: Bound, hr: Any, tile: int) -> Iterator[Progress | Edit
             f"The model '{bound.card.name}' ({bound.card.family}) is deterministic: it "
             "has no density, and so no bits. Choose a model with a flow."
         )
-    if isinstance(tile, bool) or not isinstance(tile, int) or tile < _SMALLEST_TILE:
+    whole = isinstance(tile, numbers.Integral) and not isinstance(tile, bool)
+    if not whole or tile < _SMALLEST_TILE:
         raise OptionError(
             f"tile is {tile!r}; it is a number of LR pixels, at least {_SMALLEST_TILE}."
         )
-    return _events(bound, hr, tile)
+    return _events(bound, hr, int(tile))
 
 
 def _events(bound: Bound, hr: Any, tile: int) -> Iterator[Progress | Edited]:

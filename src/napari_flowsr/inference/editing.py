@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import numbers
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from napari_flowsr.core.normalise import check_collections
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference.changes import Normalise, Redraw
 from napari_flowsr.inference.coding import UnitCoder
+from napari_flowsr.inference.consistency import Projection
 from napari_flowsr.inference.editor import Edit, edit_unit
 from napari_flowsr.inference.events import Edited, Progress
 from napari_flowsr.inference.intensity import cast
@@ -20,6 +23,8 @@ from napari_flowsr.inference.source import plane_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
 
     from napari_flowsr.inference.bound import Bound
     from napari_flowsr.inference.editor import Change
@@ -100,17 +105,43 @@ def edited(
             total = done + step.total * (len(units) - number)
             yield Progress(done + step.done, total, step.message)
         done += last
+        if bound.options.consistent:
+            found = _projected(bound, unit, values, found)
         report["changed_pixels"] += _write(out, bound, unit, found)
         report["computed"] += found.computed
         report["attempts"] = max(report["attempts"], found.attempts)
     facts = {
         **report,
+        "consistent": bound.options.consistent,
         "seconds": round(time.perf_counter() - started, 3),
         "tile": setup.plan.tile,
         "halo": setup.plan.halo,
         "device": str(setup.flow.device),
     }
     yield Edited(out, facts)
+
+
+def _projected(bound: Bound, unit: Unit, values: Tensor, edit: Edit) -> Edit:
+    """Back-project what an edit changed; the rest of the image stays.
+
+    The edit fades out towards the end of its reach, so that cutting the projection off
+    there leaves the agreement with the LR image as it is.
+    """
+    hr = values.clone()
+    for patch in edit.patches:
+        y0, y1, x0, x1 = patch.box
+        new, where = torch.from_numpy(patch.values), torch.from_numpy(patch.changed)
+        hr[:, y0:y1, x0:x1] = torch.where(where, new, hr[:, y0:y1, x0:x1])
+    lr, name = bound.workload.normalised(unit), bound.card.degradation.name
+    projection = Projection(hr, lr, bound.geometry.scale, name)
+    while not projection.finished:
+        projection.step()
+    full = projection.result()[0].numpy()
+    patches = []
+    for patch in edit.patches:
+        y0, y1, x0, x1 = patch.box
+        patches.append(replace(patch, values=full[:, y0:y1, x0:x1]))
+    return replace(edit, patches=tuple(patches))
 
 
 def _write(out: Any, bound: Bound, unit: Unit, edit: Edit) -> int:
@@ -124,6 +155,11 @@ def _write(out: Any, bound: Bound, unit: Unit, edit: Edit) -> int:
             view[y0:y1, x0:x1, component][patch.changed] = new[patch.changed]
         count += int(patch.changed.sum())
     return count
+
+
+def _is_share(value: Any) -> bool:
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and 0 <= value <= 1
 
 
 def _temperature(bound: Bound, temperature: Any) -> FieldMap:
@@ -153,7 +189,7 @@ def normalising(
     amplify: bool,
 ) -> Iterator[Progress | Edited]:
     """Latents of ``hr`` brought to the statistics of white noise (section 4.3)."""
-    if not 0 <= strength <= 1:
+    if not _is_share(strength):
         raise OptionError(
             f"strength is {strength!r}; it must be from 0 (as it is) to 1 (all)."
         )

@@ -103,8 +103,9 @@ class Edits:
     ) -> Array:
         """Draw new content inside a mask; the rest of the image stays.
 
-        Only what can change is computed, so that a small mask in a large image costs
-        little.
+        Also with the seed of a sample the content is another than its own. Under a
+        posterior with ``consistent=True`` what is new is back-projected. Only what can
+        change is computed, so that a small mask in a large image costs little.
 
         Parameters
         ----------
@@ -271,13 +272,22 @@ class Edits:
 
     # --- to go on with ----------------------------------------------------------
 
-    def snapshot(self, hr: Any, *, layer: Mapping[str, Any] | None = None) -> Edit:
+    def snapshot(
+        self,
+        hr: Any,
+        *,
+        record: Mapping[str, Any] | None = None,
+        layer: Mapping[str, Any] | None = None,
+    ) -> Edit:
         """An HR image as latents, with all that it takes to decode them.
 
         Parameters
         ----------
         hr : array-like
             Of the upscaled shape.
+        record : mapping, optional
+            How it came about, such as the record of its layer; default: that it is an
+            HR image under this posterior, whose making is not known.
         layer : mapping, optional
             What a program wants to know of it later; JSON-able.
 
@@ -288,7 +298,6 @@ class Edits:
         """
         image = np.asarray(self._bound.intensities.source.array)
         post = cast("Posterior", self)
-        record = post.provenance("edited")
-        return Edit(
-            latents=post.encode(hr), image=image, record=record, layer=layer or {}
-        )
+        facts = {**post.provenance("given"), **(record or {})}
+        latents = post.encode(hr)
+        return Edit(latents=latents, image=image, record=facts, layer=layer or {})

@@ -118,7 +118,13 @@ def temperature_by_uncertainty(
     ndarray
         Float32, shape of ``std``.
     """
-    spread = np.asarray(std, dtype=np.float64)
+    try:
+        spread = np.asarray(std, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"std is of type {type(std).__name__}; give the array that Posterior.std "
+            "returns."
+        ) from error
     ends = _temperature("low", low), _temperature("high", high)
     if spread.ndim < 2 or not np.isfinite(spread).all() or (spread < 0).any():
         raise OptionError(
