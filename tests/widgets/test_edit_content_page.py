@@ -13,6 +13,7 @@ from napari_flowsr.io.provenance import NAMESPACE, provenance_script
 from napari_flowsr.widgets._masks import Grid
 from napari_flowsr.widgets._pasting import painted, pasted, plane_of, source_on
 from napari_flowsr.widgets.edit_dock import EditDock
+from napari_flowsr.widgets.parts.compare import _grid
 from napari_flowsr.widgets.parts.edit_content_page import MASKED, PAINT, WHOLE
 
 PLACED = {"scale": (0.25, 0.25), "translate": (2.875, 3.875)}
@@ -73,11 +74,33 @@ def test_a_layer_is_pasted_where_it_lies_and_harmonised(qtbot, dock):
     assert (edited.data != paste.data).any()
     np.testing.assert_array_equal(edited.data[60:], before[60:])
     np.testing.assert_array_equal(layers["fine"].data, before)
-    assert not paste.visible
     np.testing.assert_allclose(paste.scale, layers["fine"].scale)
     np.testing.assert_allclose(paste.translate, layers["fine"].translate)
     record = paste.metadata[NAMESPACE]
     assert (record["tool"], record["kind"]) == ("edit", "pasted")
+
+
+def test_the_paste_is_shown_beside_the_result_until_the_button_is_pressed(qtbot, dock):
+    viewer, beside = dock.viewer, dock.compare.beside
+    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+    dock.form.page.region.setCurrentText(WHOLE)
+    dock.new_mask()
+    viewer.layers["cells"].visible = False
+    camera.center, camera.zoom = (0.0, 9.0, 11.0), 33.0
+    pastes = ("fine · pasted", "fine · edited · tiny · pasted")
+    for offset, paste in enumerate(pastes):
+        dock.form.page.rows_off.setValue(offset)
+        edited = run(qtbot, dock)
+        shown = {x.name for x in viewer.layers if x.visible}
+        assert shown == {edited.name, paste}
+        assert beside.isChecked()
+        assert _grid(viewer).enabled
+    beside.click()
+    assert not _grid(viewer).enabled
+    hidden = {x.name for x in viewer.layers if not x.visible}
+    assert hidden == {"cells", *pastes}
+    assert camera.center == (0.0, 9.0, 11.0)
+    assert camera.zoom == 33.0
 
 
 def test_agreement_before_and_after_is_said(qtbot, dock):

@@ -291,7 +291,9 @@ class EditDock(RunDock):
             changed = self.layers.write(
                 layer, event.array, event.label, event.record, stroke
             )
-            self.layers.add(viewer, event.also)
+            beside = self.layers.add(viewer, event.also)
+        if beside:
+            self.compare.show_beside([layer, *beside])
         self._show_history()
         said = event.label[:1].upper() + event.label[1:]
         self.bar.say(f"{said}." if changed else f"{said}: no pixel became another.")

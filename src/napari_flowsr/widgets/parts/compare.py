@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,7 @@ class Compare(QWidget):
         self._hidden: list[weakref.ref[Any]] = []
         self._shown: weakref.ref[Any] | None = None
         self._view: tuple[tuple[float, ...], float] | None = None
+        self._aside: dict[weakref.ref[Any], bool] = {}
         self.before = QPushButton("Show input")
         self.before.setCheckable(True)
         self.before.setToolTip(
@@ -79,6 +80,19 @@ class Compare(QWidget):
     def reset(self) -> None:
         """Back to the results."""
         self.before.setChecked(False)
+
+    def show_beside(self, layers: Collection[Any]) -> None:
+        """These alone, side by side, until the button is pressed again.
+
+        Then the others are shown again, and those hidden that were hidden.
+        """
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        for layer in viewer.layers:
+            self._aside.setdefault(weakref.ref(layer), layer.visible)
+            layer.visible = layer in layers
+        self.beside.setChecked(True)
 
     def release(self) -> None:
         """Show all as it was, and leave the viewer alone from now on."""
@@ -124,7 +138,9 @@ class Compare(QWidget):
         viewer = self._viewer()
         if viewer is None:
             return
-        if on:
+        if not on:
+            self._take_back()
+        else:
             camera = _camera(viewer)
             self._view = (tuple(camera.center), float(camera.zoom))
         grid = _grid(viewer)
@@ -136,6 +152,13 @@ class Compare(QWidget):
         elif self._view is not None:
             camera = _camera(viewer)
             camera.center, camera.zoom = self._view
+
+    def _take_back(self) -> None:
+        for reference, visible in self._aside.items():
+            layer = reference()
+            if layer is not None:
+                layer.visible = visible
+        self._aside = {}
 
     def _look_at_results(self, viewer: Any) -> None:
         """Zoom from the whole, which is in view, to what was upscaled of it."""

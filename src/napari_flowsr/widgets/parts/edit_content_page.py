@@ -53,8 +53,7 @@ _FAR = 1_000_000
 
 
 def _row(*widgets: QWidget) -> QWidget:
-    holder = QWidget()
-    # napari's minimum for one is too much for two in a dock of 320 pixels.
+    holder = QWidget()  # two of napari's own width do not fit into 320 pixels
     holder.setStyleSheet("QAbstractSpinBox { min-width: 40px; }")
     row = QHBoxLayout(holder)
     row.setSpacing(2)
@@ -82,9 +81,8 @@ class ContentPage(QWidget):
         super().__init__()
         self.session = session
         self._viewer = viewer_reference(viewer)
-        self.way, self.region, self.normalisation = (
-            narrow(QComboBox()) for _ in range(3)
-        )
+        boxes = [narrow(QComboBox()) for _ in range(3)]
+        self.way, self.region, self.normalisation = boxes
         self.way.addItems((PASTE, PAINT))
         self.region.addItems((MASKED, WHOLE))
         self.normalisation.addItems(list(_COLLECTIONS))
@@ -106,14 +104,15 @@ class ContentPage(QWidget):
             rows.addRow(label, widget)
         note = QLabel(
             "Fine detail of the content is kept; what the low-resolution image does "
-            "not show is not. The paste as it was is added as a hidden layer."
+            "not show is not. The paste as it was is shown beside; 'Side by side' "
+            "below ends that."
         )
         note.setWordWrap(True)
         column = QVBoxLayout(self)
         column.addLayout(rows)
         column.addWidget(note)
         column.addStretch(1)
-        for box in (self.way, self.region, self.normalisation):
+        for box in boxes:
             box.currentIndexChanged.connect(self._show_fields)
         for choice in (self.source, self.paint):
             choice.changed.connect(self._show_fields)
@@ -163,10 +162,8 @@ class ContentPage(QWidget):
 
     def _show_fields(self, *_: Any) -> None:
         pastes = self.way.currentText() == PASTE
-        for widget in (
-            *(self.source, self.mover, self._flips, self._offsets),
-            *(self.region, self.match),
-        ):
+        placing = (self.source, self.mover, self._flips, self._offsets)
+        for widget in (*placing, self.region, self.match):
             self._rows.setRowVisible(widget, pastes)
         for widget in (self.paint, self.new_paint, self._levels):
             self._rows.setRowVisible(widget, not pastes)
