@@ -162,7 +162,7 @@ class EditSession(Session):
     # --- taking over what a result tells --------------------------------------------
 
     def take_over(self, layers: Iterable[Any]) -> None:
-        """Image, model and scale as the record of the target tells; another seed."""
+        """Image, model and scale as the record of the target tells."""
         record = getattr(self.target, "metadata", {}).get(NAMESPACE)
         if not isinstance(record, Mapping):
             return
@@ -172,10 +172,6 @@ class EditSession(Session):
         elif image is not None:
             self.image = image
         self._take_model(record)
-        seed = record.get("seed")
-        if isinstance(seed, numbers.Integral) and not is_edit_layer(self.target):
-            # With the seed of a sample its own content would come again.
-            self.seed = (int(seed) + 1) % (2**31 - 1)
 
     def _take_model(self, record: Mapping[str, Any]) -> None:
         from napari_flowsr.io.collection import find_model
