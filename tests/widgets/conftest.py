@@ -11,6 +11,7 @@ import torch
 from every_family import CASES
 from napari_flowsr.models.card import Model, ModelCard
 from napari_flowsr.models.compact import Compact, CompactConfig
+from napari_flowsr.widgets import _preferences
 
 
 def tiny(scale: int = 2, channels: int = 1, name: str = "tiny") -> Model:
@@ -42,6 +43,15 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _brush_of_no_other_test(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Docks keep their brush for next time: here only where that is what is tested."""
+    if "plugin_settings" not in request.fixturenames:
+        monkeypatch.setattr(_preferences, "keep_brush", lambda *_: None)
 
 
 @pytest.fixture

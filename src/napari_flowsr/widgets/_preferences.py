@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Preferences", "read_preferences"]
+__all__ = ["Preferences", "keep_brush", "read_preferences"]
 
 _MODELS_OWN = "the model's"
 
@@ -21,6 +21,8 @@ class Preferences:
     temperature_from: str = _MODELS_OWN
     """Whether the model's card or ``temperature`` says it."""
     temperature: float = 1.0
+    brush_size: int = 12
+    feather: float = 0.0
     uncertainty_colormap: str = "magma"
 
     @property
@@ -34,19 +36,33 @@ class Preferences:
         return None if self.temperature_from == _MODELS_OWN else self.temperature
 
 
+def _page() -> Any:
+    """Settings of this plugin in napari, or ``None`` where there are none."""
+    try:
+        from napari.settings import get_plugin_settings
+    except ImportError:
+        return None
+    try:
+        return get_plugin_settings("napari-flowsr")
+    except KeyError:
+        return None
+
+
+def keep_brush(name: str, value: float) -> None:
+    """Start from this ``brush_size`` or ``feather`` next time; napari saves it."""
+    found = _page()
+    if found is not None and getattr(found.editing, name) != value:
+        setattr(found.editing, name, value)
+
+
 def read_preferences() -> Preferences:
     """Preferences as they are now.
 
     napari has pages for plugins from 0.9 on. Before that, and where the plugin is not
     registered (a script that imports a dock by itself), the defaults hold.
     """
-    try:
-        from napari.settings import get_plugin_settings
-    except ImportError:
-        return Preferences()
-    try:
-        found: Any = get_plugin_settings("napari-flowsr")
-    except KeyError:
+    found = _page()
+    if found is None:
         return Preferences()
     return Preferences(
         device=str(found.inference.device),
@@ -54,5 +70,7 @@ def read_preferences() -> Preferences:
         samples=int(found.inference.samples),
         temperature_from=str(found.inference.temperature_from),
         temperature=float(found.inference.temperature),
+        brush_size=int(found.editing.brush_size),
+        feather=float(found.editing.feather),
         uncertainty_colormap=str(found.display.uncertainty_colormap),
     )

@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.widgets._automatic import Automatic
+from napari_flowsr.widgets._brush import Brush, kept_brush
 from napari_flowsr.widgets._dock import RunDock
 from napari_flowsr.widgets._edit_files import EditFiles
 from napari_flowsr.widgets._edit_layers import EditLayers, make_mask
@@ -69,7 +70,7 @@ class EditDock(RunDock):
     form: EditForm
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__(napari_viewer, EditSession(**self._defaults()))
+        super().__init__(napari_viewer, EditSession(**self._defaults(), **kept_brush()))
         history, session = self.form.history, self.session
         history.undo_clicked.connect(self.undo)
         history.redo_clicked.connect(self.redo)
@@ -83,7 +84,6 @@ class EditDock(RunDock):
         session.events.target.connect(self._target_changed)
         for name in ("mask", "automatic", "page"):
             getattr(session.events, name).connect(self._mask_changed, check_nargs=False)
-        session.events.brush_size.connect(self._show_brush)
         if session.target is None:
             session.target = self._proposed()
 
@@ -91,6 +91,7 @@ class EditDock(RunDock):
         # The first that is made; the rest of the dock needs them from now on.
         self.layers, self._kept, self._keys = EditLayers(), Kept(), LayerKeys()
         self.automatic, self.files = Automatic(self), EditFiles(self)
+        self._brush = Brush(self.session)
         self._context: EditContext | None = None
         self._page: Any = None
         self._is_wanted = False
@@ -202,20 +203,9 @@ class EditDock(RunDock):
         mask, session = self.session.mask, self.session
         if mask is not None:
             self._keys.bind(mask, {self.key: self.roll})
-            if mask._type_string == "labels":
-                mask.events.brush_size.disconnect(self._keep_brush)
-                mask.events.brush_size.connect(self._keep_brush)
+            self._brush.take(mask)
         automatic = session.automatic and session.page == ResamplePage.title
         self.automatic.watch(mask if automatic else None)
-
-    def _keep_brush(self, *_: Any) -> None:
-        if self.session.mask is not None:
-            self.session.brush_size = round(self.session.mask.brush_size)
-
-    def _show_brush(self, size: int) -> None:
-        mask = self.session.mask
-        if getattr(mask, "_type_string", "") == "labels" and mask.brush_size != size:
-            mask.brush_size = size
 
     # --- running ------------------------------------------------------------------
 
@@ -341,9 +331,7 @@ class EditDock(RunDock):
             self._again.stop()
             self._keys.release()
             self._kept.clear()
-            mask = self.session.mask
-            if getattr(mask, "_type_string", "") == "labels":
-                mask.events.brush_size.disconnect(self._keep_brush)
+            self._brush.release(self.session.mask)
         super().leave()
 
 
