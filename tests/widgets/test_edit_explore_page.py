@@ -81,6 +81,25 @@ def test_the_slider_moves_the_viewers_and_computes_nothing(page, driver):
     assert shown_index(driver.viewer, strip) == 2
 
 
+def test_the_viewers_slider_moves_that_of_the_page(page, driver, qtbot):
+    (strip,) = driver.run(page)
+    moves, dims = [], driver.viewer.dims
+    dims.events.point.connect(lambda *_: moves.append(tuple(dims.point)))
+    strip.visible = False
+    for index in (4, 9, 0):
+        moves.clear()
+        dims.set_point(0, index)
+        assert page.step.value() == index
+        assert f"t = {index / 10:g}" in page.where.text()
+        assert len(moves) == 1  # and is not moved in turn
+    assert not strip.visible  # looking at other layers brings none up
+    page.step.setValue(6)
+    assert shown_index(driver.viewer, strip) == 6
+    page.release()
+    dims.set_point(0, 3)
+    assert page.step.value() == 6
+
+
 def test_there_is_no_slider_before_a_strip_and_after_it_was_removed(page, driver):
     assert page.step.isHidden()
     (strip,) = driver.run(page)

@@ -63,6 +63,8 @@ class ExplorePage(QWidget):
         )
         self.pins = PinBar(session, viewer)
         self._build()
+        self._point = viewer.dims.events.point
+        self._point.connect(self._dims_moved)
         self._way_changed()
 
     def _build(self) -> None:
@@ -78,7 +80,7 @@ class ExplorePage(QWidget):
         self.where = QLabel()
         self.where.setWordWrap(True)
         self.step = QSlider(Qt.Orientation.Horizontal)
-        self.step.setToolTip("Moves the viewer's slider: nothing is computed")
+        self.step.setToolTip("The viewer's slider: nothing is computed")
         self.step.valueChanged.connect(self._step_moved)
         column.addWidget(self.where)
         column.addWidget(self.step)
@@ -111,6 +113,7 @@ class ExplorePage(QWidget):
 
     def release(self) -> None:
         """Disconnect from the viewer."""
+        self._point.disconnect(self._dims_moved)
         self.pins.release()
         for form in self.forms:
             form.release()
@@ -159,6 +162,11 @@ class ExplorePage(QWidget):
         layer.visible = True
         show_step(self._viewer(), layer, index)
         self._tell_step(layer)
+
+    def _dims_moved(self, *_: Any) -> None:
+        """The viewer's slider was moved: so is the page's, which moves nothing then."""
+        if not self.step.isHidden():
+            self._set_up_step()
 
     def _tell_step(self, layer: Any) -> None:
         value = stack_value(layer, self.step.value())
