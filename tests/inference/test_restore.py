@@ -29,7 +29,7 @@ from napari_flowsr.inference.restore import (
 from napari_flowsr.inference.restore_change import limited
 from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.io.provenance import provenance_script, statement
-from napari_flowsr.models.card import Normalisation
+from napari_flowsr.models.card import Degradation, Normalisation
 
 SIGMA = 20 / 255
 
@@ -243,6 +243,14 @@ def test_lazy_images(make_compact, image):
 def test_what_cannot_be_used_is_named(make_compact, image, options, said):
     with pytest.raises(flowsr.errors.FlowSRError, match=said.replace("(", r"\(")):
         flowsr.restore(image, make_compact(2), **options)
+
+
+def test_a_degradation_that_is_not_known_is_refused_with_a_remedy(make_compact):
+    other = make_compact(degradation=Degradation("motion"))
+    with pytest.raises(OptionError, match="'motion'.*Choose another model") as error:
+        flowsr.restore(np.eye(9, dtype=np.float32), other)
+    # There is no such option here.
+    assert "consistent" not in str(error.value)
 
 
 def test_progress_and_cancelling(make_compact, image):

@@ -16,10 +16,9 @@ import torch
 
 from napari_flowsr.core.flow import scale_between as _real_scale
 from napari_flowsr.core.places import hr_side, lr_side
-from napari_flowsr.data.degrade import downscale
+from napari_flowsr.data.degrade import DEGRADATIONS, downscale
 from napari_flowsr.errors import AxesError, OptionError
 from napari_flowsr.inference.axes import Geometry, parse_axes
-from napari_flowsr.inference.consistency import check_degradation
 from napari_flowsr.inference.intensity import cast
 from napari_flowsr.inference.options import check_scale
 from napari_flowsr.inference.source import Source, open_array, plane_view
@@ -92,7 +91,14 @@ def check_reduces(model: Model) -> None:
             "images by its own network and takes no others, so that it cannot edit or "
             "restore images. Choose a model of super-resolution, such as 'micro-2x'."
         )
-    check_degradation(name)
+    if name not in DEGRADATIONS:
+        raise OptionError(
+            f"The card of the model '{model.card.name}' names the degradation "
+            f"'{name}', whose operator is not known; known are "
+            f"{', '.join(DEGRADATIONS)}. What an image reduces to for this model "
+            "cannot be told, so that it cannot transfer or restore. Choose another "
+            "model, such as 'micro-2x'."
+        )
 
 
 def _padded(array: Array, shape: tuple[int, ...]) -> Array:

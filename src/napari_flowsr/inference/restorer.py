@@ -27,6 +27,7 @@ from napari_flowsr.inference.excess import NETWORK_RANGE
 from napari_flowsr.inference.intensity import Intensities, Range, cast, survey
 from napari_flowsr.inference.maps import FieldMap
 from napari_flowsr.inference.options import Options
+from napari_flowsr.inference.reduced import check_reduces
 from napari_flowsr.inference.restore_change import Clean, Probe, encoded, limited
 from napari_flowsr.inference.source import Source, open_array, plane_view
 from napari_flowsr.inference.units import Unit, Workload
@@ -104,7 +105,8 @@ def check_restores(model: Model) -> int:
     Raises
     ------
     OptionError
-        It is deterministic, makes its small images itself, or has no whole scale.
+        It is deterministic, makes its small images itself or in an unknown way, or
+        has no whole scale.
     """
     card, flow = model.card, model.flow
     if flow.deterministic:
@@ -119,6 +121,7 @@ def check_restores(model: Model) -> int:
             "own network, which puts the damage into them too. Choose a model that "
             "enlarges images, such as micro-4x."
         )
+    check_reduces(model)
     whole = [int(s) for s in flow.scales if float(s).is_integer() and s > 1]
     if not whole:
         raise OptionError(
