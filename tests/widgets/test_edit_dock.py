@@ -560,3 +560,27 @@ def test_of_a_strip_the_step_that_is_shown_is_edited(qtbot, dock, viewer, hr):
         assert (facts.get("t"), "sample" in facts) == (
             (0.5, False) if image else (None, False)
         )
+
+
+def test_shapes_are_drawn_again_once_they_are_done(qtbot, dock, viewer):
+    place = {"scale": (0.25, 0.25), "translate": (2.875, 3.875)}
+    shapes = dock.session.mask = viewer.add_shapes(ndim=2, **place)
+    dock.session.automatic = True
+    box = np.array([[10, 12], [10, 20], [16, 20], [16, 12]])
+    shapes.add_rectangles(box)
+    qtbot.waitUntil(
+        lambda: is_edit_layer(dock.session.target) and not dock.is_running, timeout=WAIT
+    )
+    edited = dock.session.target
+    history, first = dock.layers.history(edited), edited.data.copy()
+    shapes.edge_color = "red"  # no other region
+    shapes.refresh()
+    qtbot.wait(300)
+    assert len(history) == 1
+    shapes.data = [box + 30]
+    qtbot.waitUntil(lambda: len(history) == 2 and not dock.is_running, timeout=WAIT)
+    assert (edited.data[40:46, 42:50] != first[40:46, 42:50]).mean() > 0.5
+    shapes.selected_data = {0}
+    shapes.remove_selected()
+    qtbot.wait(300)
+    assert len(history) == 2

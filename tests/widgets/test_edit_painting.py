@@ -143,3 +143,43 @@ def test_a_painted_region_changes_and_the_rest_does_not(qtbot, shown):
     )
     assert (edited.data != first)[painted].any()
     np.testing.assert_array_equal(edited.data[~near], before[~near])
+
+
+def test_a_drawn_shape_changes_its_inside_when_it_is_done(qtbot, shown):
+    viewer, dock = shown
+    canvas, fine = canvas_of(), viewer.layers["fine"]
+    before, runs = fine.data.copy(), []
+    shapes = dock.session.mask = viewer.add_shapes(name="shapes", ndim=2)
+    viewer.layers.selection.active = shapes
+    start = dock.run
+    dock.run = lambda: (runs.append(len(shapes.data)), start())[1]
+    shapes.mode = "add_rectangle"
+    drag(viewer, canvas, (30, 40), (34, 46), (40, 52))
+    qtbot.waitUntil(
+        lambda: is_edit_layer(dock.session.target) and not dock.is_running,
+        timeout=WAIT,
+    )
+    edited = dock.session.target
+    assert runs == [1]
+    inside = np.s_[62:78, 82:102]
+    assert (edited.data[inside] != before[inside]).mean() > 0.5
+    first = edited.data.copy()
+    # A polygon takes clicks: nothing is run before the last one.
+    shapes.mode = "add_polygon"
+    left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    for world in ((60, 20), (60, 40), (75, 40)):
+        point = where(viewer, canvas, world)
+        QTest.mouseMove(canvas, point)
+        QTest.mouseClick(canvas, left, none, point)
+        qtbot.wait(250)
+    assert runs == [1]
+    QTest.keyClick(canvas, Qt.Key.Key_Escape)
+    qtbot.waitUntil(lambda: len(runs) == 2 and not dock.is_running, timeout=WAIT)
+    assert (edited.data != first).any()
+    # Moved: drawn again where it is now.
+    shapes.mode, shapes.selected_data = "select", {0}
+    second = edited.data.copy()
+    drag(viewer, canvas, (35, 46), (30, 70), (20, 90))
+    qtbot.waitUntil(lambda: len(runs) == 3 and not dock.is_running, timeout=WAIT)
+    there = np.s_[34:46, 172:188]
+    assert (edited.data[there] != second[there]).mean() > 0.5

@@ -15,6 +15,7 @@ __all__ = ["Stroke", "StrokeWatch", "checksum"]
 
 _CALM = 120  # ms without a change, after which a change without the mouse counts
 _LIFTED = 20  # ms after the mouse was let go: what napari does then is done
+_DONE = ("added", "changed")  # shapes are done; "adding" and "changing" come before
 
 
 def checksum(mask: Any) -> int:
@@ -71,6 +72,10 @@ class StrokeWatch(QObject):
         """The layer that is watched, or ``None``."""
         return None if self._mask is None else self._mask()
 
+    @property
+    def _is_shapes(self) -> bool:
+        return getattr(self.mask, "_type_string", "") == "shapes"
+
     def watch(self, mask: Any) -> None:
         """Watch this layer, and no other; ``None``: none."""
         old = self.mask
@@ -101,7 +106,13 @@ class StrokeWatch(QObject):
         self._timer.start(_LIFTED)
 
     def _changed(self, event: Any = None) -> None:
-        if getattr(event, "type", "") in ("paint", "data"):
+        kind = getattr(event, "type", "")
+        if self._is_shapes:
+            # Of a shape that is being drawn there is more to come.
+            action = str(getattr(event, "action", "")).rpartition(".")[2].lower()
+            if kind != "data" or action not in _DONE:
+                return
+        if kind in ("paint", "data"):
             self._is_painted = True
         if not self._is_down:
             self._timer.start(_CALM)
@@ -110,6 +121,8 @@ class StrokeWatch(QObject):
         mask = self.mask
         if mask is None or self._is_down:
             return
+        if self._is_shapes and not self._is_painted:
+            return  # shapes have no undo: they change only when one is done
         now, was_painted = checksum(mask), self._is_painted
         self._is_painted = False
         if now == self.seen:

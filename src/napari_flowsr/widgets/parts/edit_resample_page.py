@@ -39,8 +39,9 @@ class ResamplePage(QWidget):
         self.show_key("")
         self.automatic = QCheckBox("after each stroke of the brush")
         self.automatic.setToolTip(
-            "Re-sample as soon as the mouse is let go; a run that is going on is "
-            "cancelled for it. Undo on the mask takes the edit back with the stroke"
+            "Re-sample as soon as the mouse is let go, or a shape is drawn or moved; "
+            "a run that is going on is cancelled for it. Undo on the mask takes the "
+            "edit back with the stroke; shapes have no undo of their own"
         )
         self.automatic.setChecked(bool(session.automatic))
         self.automatic.toggled.connect(self._toggled)
