@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 import torch
 
 from napari_flowsr.core.condition import Condition
-from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec, Window
+from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec, Place, Window
 from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.core.prior import GaussianPrior
 from napari_flowsr.errors import SizeError
@@ -38,6 +39,13 @@ def test_origin_of_a_window() -> None:
     assert coarse.origin(Window(4, 6, 1, 1)) == (2, 3)
     with pytest.raises(SizeError, match="not a whole cell"):
         coarse.origin(Window(3, 6, 1, 1))
+
+
+def test_window_of_a_placed_spec() -> None:
+    window = Window(4, 6, 40, 60)
+    assert replace(SPEC, place=Place(window, (50, 70))).window == window
+    with pytest.raises(TypeError, match="placed"):
+        _ = SPEC.window
 
 
 def test_log_prob_is_the_standard_normal() -> None:

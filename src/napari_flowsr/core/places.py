@@ -162,6 +162,13 @@ class LatentSpec:
         (y, x), (height, width) = self.hr_start, self.hr_size
         return y, y + height, x, x + width
 
+    @property
+    def window(self) -> Window:
+        """The LR crop, absolute; `TypeError` unless the spec is placed."""
+        if self.place is None:
+            raise TypeError("Latents of a window are placed.")
+        return self.place.window
+
     def cells(self, core: Window) -> tuple[Slices, ...]:
         """Rows and columns, per level, of the tensors' cells that begin inside a core.
 
@@ -231,8 +238,7 @@ class LatentSpec:
             raise TypeError("A level counted in HR pixels belongs to a placed spec.")
         whole = place.whole[axis]
         first = (place.window.y, place.window.x)[axis]
-        count = (level.height, level.width)[axis]
-        numbers = torch.arange(count) + level.start[axis]
+        numbers = torch.arange(level.shape[1 + axis]) + level.start[axis]
         # Integers: the LR pixel is a function of the absolute cell and nothing else.
         under = (2 * numbers + 1) * (side * whole) // (2 * round(whole * scale))
         return (under - first).clamp(0, self.lr_size[axis] - 1)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_flowsr.core.latents import Latents, LatentSpec, Window
+from napari_flowsr.core.latents import Latents, LatentSpec
 from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.core.normalise import faded, normalised
 from napari_flowsr.inference.decoder import UnitDecoder
@@ -78,7 +78,7 @@ class Redraw:
 
     def _new(self, decoder: UnitDecoder, spec: LatentSpec, attempt: int) -> Latents:
         if decoder.setup.is_single:
-            return decoder.draw(_window(spec), range(1), attempt)
+            return decoder.draw(spec.window, range(1), attempt)
         factor = COOLING[attempt - 1] if attempt else 1.0
         noise = _Noise(self.seed, self.temperature)
         return noise.draw(decoder, spec, attempt + _CONTENT, factor)
@@ -161,9 +161,3 @@ class Replace:
     ) -> list[Latents]:
         pairs = zip(own, weights, strict=True)
         return [z.where(w, self.latents(decoder, z.spec)) for z, w in pairs]
-
-
-def _window(spec: LatentSpec) -> Window:
-    if spec.place is None:
-        raise TypeError("Latents of a window are placed.")
-    return spec.place.window

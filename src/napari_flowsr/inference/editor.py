@@ -221,10 +221,7 @@ class _Run:
 
     def _weights_of(self, latents: Latents) -> Tensor:
         """The part of the map that belongs to a window's latents."""
-        spec = latents.spec
-        if spec.place is None:
-            raise TypeError("Latents of a window are placed.")
-        w = spec.place.window
+        spec, w = latents.spec, latents.spec.window
         y0, y1, x0, x1 = w.y, w.y + w.height, w.x, w.x + w.width
         if tuple(self.weights.shape) != self.coder.setup.plan.size:
             y0, y1, x0, x1 = spec.hr_box

@@ -72,19 +72,13 @@ class Transplant:
         attempt: int,
     ) -> list[Latents]:
         reader, pixels = self.pixels(decoder)
-        new = [_encoded(reader, pixels, _window(z), reader is decoder) for z in own]
+        new = [_encoded(reader, pixels, z.spec.window, reader is decoder) for z in own]
         if self.then is not None:
             # A cell that is but partly in the mask is normalised like the others.
             inside = [(w > 0).float() for w in weights]
             new = self.then(decoder, new, inside, attempt)
         found = [z.where(w, n) for z, w, n in zip(own, weights, new, strict=True)]
         return [replace(z, lr=None) for z in found] if self.given_lr else found
-
-
-def _window(latents: Latents) -> Window:
-    if latents.spec.place is None:
-        raise TypeError("Latents of a window are placed.")
-    return latents.spec.place.window
 
 
 def _encoded(
