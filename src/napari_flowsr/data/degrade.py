@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
+
+import torch
 
 from napari_flowsr.core.places import hr_side, lr_side
 from napari_flowsr.data.resize import imresize
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["DEGRADATIONS", "downscale", "margin", "upscale_bicubic"]
+__all__ += ["white_noise_gain"]
 
 DEGRADATIONS = ("matlab-bicubic",)
 
@@ -66,3 +70,22 @@ def margin(scale: float, name: str = "matlab-bicubic") -> int:
     _check(name)
     # Half the widened kernel is 2 LR pixels; one more for the half-pixel centre.
     return math.ceil(2 + 1 / scale) if scale > 1 else 3
+
+
+@cache
+def white_noise_gain(scale: float, name: str = "matlab-bicubic") -> float:
+    """Part of the standard deviation of white noise that a reduction leaves.
+
+    Parameters
+    ----------
+    scale : float
+        Whole, so that all pixels of the reduction are alike.
+    name : str
+        As in `downscale`.
+    """
+    # Rows and columns are reduced by the same weights R. Reduced on both sides, the
+    # identity becomes R R^T, whose diagonal has the sums of their squares: the factor
+    # of the variance along one axis, and so that of the deviation along two.
+    lr = 4 * margin(scale, name) + 1
+    found = downscale(torch.eye(round(lr * scale), dtype=torch.float64), scale, name)
+    return float(found[lr // 2, lr // 2])

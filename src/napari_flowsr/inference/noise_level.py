@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["noise_level"]
+__all__ = ["FLOOR", "noise_level"]
 
 _TAPS = (1.0, -6.0, 15.0, -20.0, 15.0, -6.0, 1.0)
 _BLOCK = 8
@@ -33,6 +33,8 @@ _OF_WHITE_NOISE = 0.70
 """What the quietest tenth shows of the level of white noise, measured."""
 _OF_CLEAN_IMAGES = 1.5 / 255
 """What clean and compressed images show, measured; it is taken for structure."""
+FLOOR = _OF_CLEAN_IMAGES / _OF_WHITE_NOISE
+"""White noise that looks like a clean image: what is weaker is not told from none."""
 
 
 def noise_level(plane: Tensor) -> float:

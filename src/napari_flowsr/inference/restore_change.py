@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ from napari_flowsr.core.shrink import gains, shrunk
 from napari_flowsr.inference.encoding import encode_steps, smaller
 from napari_flowsr.inference.events import Progress
 from napari_flowsr.inference.memory import is_out_of_memory
-from napari_flowsr.inference.noise_level import noise_level
 from napari_flowsr.inference.stability import COOLING
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_flowsr.inference.coding import UnitCoder
     from napari_flowsr.inference.decoder import UnitDecoder
 
-__all__ = ["Clean", "Probe", "encoded", "limited"]
+__all__ = ["Clean", "Probe", "encoded", "limited", "together"]
 
 _CAUTION = 0.8
 """Part of the noise level that is probed with: content that is taken for noise costs
@@ -39,6 +39,11 @@ _PROBE = 1 << 20
 """Attempt number of the noise of a probe, which no content is drawn with."""
 
 
+def together(levels: Sequence[float]) -> float:
+    """Level of the noise of all components."""
+    return math.sqrt(sum(level**2 for level in levels) / len(levels))
+
+
 @dataclass(frozen=True)
 class Probe:
     """Noise that is added to an image to see what it does to the latents.
@@ -46,24 +51,13 @@ class Probe:
     Parameters
     ----------
     levels : tuple of float
-        Found in each component, network units.
+        Of the noise in each component, network units.
     seed : int
-        Of the noise.
+        Of the noise that is added.
     """
 
     levels: tuple[float, ...]
     seed: int
-
-    @classmethod
-    def of(cls, shown: Tensor, seed: int) -> Probe:
-        """Measure the noise of ``(components, H, W)``."""
-        return cls(tuple(noise_level(plane) for plane in shown), seed)
-
-    @property
-    def level(self) -> float:
-        """Of all components together."""
-        squares = [level**2 for level in self.levels]
-        return float((sum(squares) / len(squares)) ** 0.5)
 
     def applied(self, hr: Tensor) -> Tensor:
         """The image with more noise."""
@@ -81,8 +75,6 @@ class Clean:
     ----------
     moved : Latents
         Of the image with more noise.
-    levels : tuple of float
-        Of the noise, for `limited`.
     collections : tuple of str
         As in `core.shrink.gains`.
     strength : float
@@ -95,7 +87,6 @@ class Clean:
     """
 
     moved: Latents
-    levels: tuple[float, ...]
     collections: tuple[str, ...]
     strength: float
     attempts: int = len(COOLING) + 1
@@ -133,11 +124,19 @@ def limited(change: Tensor, levels: Sequence[float]) -> Tensor:
     levels : sequence of float
         Standard deviation of the noise in each component.
     """
-    edge = _WINDOW // 2
-    around = F.pad(change.square()[None], (edge,) * 4, mode="replicate")
-    spread = F.avg_pool2d(around, _WINDOW, 1)[0].sqrt()
     most = _MOST * torch.tensor(levels, dtype=change.dtype)[:, None, None]
-    return change * (most / spread.clamp_min(_TINY)).clamp_max(1)
+    # Each pixel is scaled by the square around it, so that one whose neighbours are
+    # changed by less stays a little above: less so after the second time.
+    for _ in range(2):
+        change = change * (most / _around(change).clamp_min(_TINY)).clamp_max(1)
+    return change
+
+
+def _around(change: Tensor) -> Tensor:
+    """Root of the mean square in the square around each pixel."""
+    edge = _WINDOW // 2
+    padded = F.pad(change.square()[None], (edge,) * 4, mode="replicate")
+    return F.avg_pool2d(padded, _WINDOW, 1)[0].sqrt()
 
 
 def encoded(coder: UnitCoder, hr: Tensor) -> Generator[Progress, None, Latents]:
