@@ -187,6 +187,8 @@ def _tell(made: Made, files: dict[str, str], n: int) -> None:
             "dB (LR-PSNR)."
         )
     say("Fine detail is inferred by the model, not measured; the files say so too.")
+    for text in made.result.report.get("notices", ()):
+        say(f"Note: {text}")
     say("\nWhat to try next:")
     say("  napari-flowsr demo --napari                  the same in napari")
     say("  napari-flowsr upscale YOUR.tif --outputs samples,mean,std -n 8")
