@@ -144,6 +144,21 @@ def test_the_seed_decides_and_a_soft_mask_does_less(model, image) -> None:
     assert np.abs(run[3] - hr).mean() < np.abs(run[0] - hr).mean()
 
 
+def test_a_soft_mask_does_not_amplify_latents(builtin) -> None:
+    """Where both show the same, own and new latents are nearly the same ones."""
+    post = posterior(HOST[:48, :56].astype(np.float32), builtin, temperature=1.0)
+    hr = post.sample(1)[0]
+    edited = hr.copy()
+    edited[40:48, 40:48] = hr[10:18, 70:78]
+    soft, hard = (
+        post.harmonise(hr, edited, np.full(hr.shape, w), seed=3) for w in (0.5, 1.0)
+    )
+    found = torch.cat([z.flatten() for z in post.encode(soft).levels])
+    assert 0.8 < float(found.std()) < 1.05
+    changes = [float(np.abs(a - hr).mean()) for a in (soft, hard)]
+    assert 0.3 * changes[1] < changes[0] < 0.7 * changes[1]
+
+
 @pytest.mark.parametrize("shape", [(31, 50), (30, 51), (3, 5), (1, 1)], ids=str)
 def test_any_size_without_an_lr_image(make_compact, shape) -> None:
     model, hr = make_compact(4), texture(shape)

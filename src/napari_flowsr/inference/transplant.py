@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_flowsr.core.normalise import faded
 from napari_flowsr.data.degrade import margin
 from napari_flowsr.inference.changes import Normalise
 from napari_flowsr.inference.consistency import Projection, lr_residual
@@ -41,7 +42,9 @@ class Transplant:
     """Encode other pixels, and take their latents where the mask is above 0.
 
     Outside, the latents stay those of the image that is edited, so that nothing of the
-    other one is seen there. Where the mask is soft both are mixed and stay white.
+    other one is seen there. Where the mask is soft both are mixed: latents of an image
+    of its own so that they stay white; normalised ones, which are those of the edited
+    image and depend on the old ones, linearly, which amplifies nothing.
 
     Parameters
     ----------
@@ -77,8 +80,15 @@ class Transplant:
             # A cell that is but partly in the mask is normalised like the others.
             inside = [(w > 0).float() for w in weights]
             new = self.then(decoder, new, inside, attempt)
-        found = [z.where(w, n) for z, w, n in zip(own, weights, new, strict=True)]
+        parts = zip(own, new, weights, strict=True)
+        found = [self._mixed(*part) for part in parts]
         return [replace(z, lr=None) for z in found] if self.given_lr else found
+
+    def _mixed(self, own: Latents, new: Latents, weight: Tensor) -> Latents:
+        if self.then is None:
+            return own.where(weight, new)
+        # Of the same image but for what was put in, so that both depend on each other.
+        return faded(own, new, weight)
 
 
 def _encoded(
