@@ -197,6 +197,7 @@ class RunDock(QWidget):
 
     def _start(self, make: Callable[[], Iterable[Any]], name: str) -> Job:
         """Begin a run that is told by the name of a layer."""
+        self.compare.end_beside()
         job = Job(
             make,
             on_event=self._on_event,

@@ -16,7 +16,12 @@ from napari_flowsr.widgets._dock import RunDock
 from napari_flowsr.widgets._edit_files import EditFiles
 from napari_flowsr.widgets._edit_layers import EditLayers, make_mask
 from napari_flowsr.widgets._edit_page import EditContext, Edited, NewLayers
-from napari_flowsr.widgets._edit_session import EDIT, EditSession, is_edit_layer
+from napari_flowsr.widgets._edit_session import (
+    EDIT,
+    EditSession,
+    is_edit_layer,
+    is_of_edit,
+)
 from napari_flowsr.widgets._edit_sources import Binding, Kept
 from napari_flowsr.widgets._keys import LayerKeys, free_key
 from napari_flowsr.widgets._layers import Source
@@ -28,6 +33,10 @@ if TYPE_CHECKING:
     import napari.viewer
 
 __all__ = ["EditDock", "pages"]
+
+_OUTDATED = (
+    "'{}' was changed while the edit was computed; the edit is dropped. Run it again."
+)
 
 
 def pages() -> list[type]:
@@ -82,6 +91,7 @@ class EditDock(RunDock):
             if hasattr(page, "run_requested"):
                 page.run_requested.connect(self.run_again)
         session.events.target.connect(self._target_changed)
+        session.events.page.connect(self.compare.end_beside)
         for name in ("mask", "automatic", "page"):
             getattr(session.events, name).connect(self._mask_changed, check_nargs=False)
         if session.target is None:
@@ -94,6 +104,7 @@ class EditDock(RunDock):
         self._brush = Brush(self.session)
         self._context: EditContext | None = None
         self._page: Any = None
+        self._version: Any = None
         self._is_wanted = False
         self._again = QTimer(self)
         self._again.setSingleShot(True)
@@ -218,6 +229,10 @@ class EditDock(RunDock):
         job = self._start(work, shown.name)
         context._relay.send = job.report
         self._context, self._page = context, page
+        if context.target is not None:
+            # With the data, so that no other array can come to have their id.
+            data = context.target.data
+            self._version = self.layers.version(context.target), data
         return job.worker
 
     def run_again(self) -> None:
@@ -244,7 +259,7 @@ class EditDock(RunDock):
         return self._context is not None
 
     def _on_end(self) -> None:
-        self._context = self._page = None
+        self._context = self._page = self._version = None
         super()._on_end()
         if not self._is_wanted:
             self.automatic.drop()
@@ -274,6 +289,9 @@ class EditDock(RunDock):
         if context.target not in viewer.layers:
             self.bar.say("The target was removed meanwhile; the edit is dropped.")
             return
+        if self.layers.version(context.target) != self._version[0]:
+            self.bar.say(_OUTDATED.format(context.target.name), warning=True)
+            return
         self.compare.reset()
         stroke = self.automatic.take()
         with self._work_kept(viewer):
@@ -287,6 +305,9 @@ class EditDock(RunDock):
         self._show_history()
         said = event.label[:1].upper() + event.label[1:]
         self.bar.say(f"{said}." if changed else f"{said}: no pixel became another.")
+        if beside:
+            names = " and ".join(f"'{x.name}'" for x in beside)
+            self.bar.add(f"Beside it: {names}. 'Side by side' again ends that.")
 
     def _own_layer(self, context: EditContext, viewer: Any) -> Any:
         """The layer to write into: the target, or one that is made from it."""
@@ -313,15 +334,20 @@ class EditDock(RunDock):
         layer = self.session.target
         if not is_edit_layer(layer) or self._tenure.is_over:
             return
+        # A run reads the layer when it starts: its result would bring back what goes.
+        stopped = self._context is not None
+        if stopped:
+            self.cancel()
+            self._context = None
         change = step(layer)
-        self.bar.say(f"{said}: {change.label}." if change else "There is none left.")
+        told = f"{said}: {change.label}." if change else "There is none left."
+        self.bar.say(f"{told} The run was cancelled." if stopped else told)
         self._show_history()
 
     def outputs(self) -> list[Any]:
         """Layers in the viewer that the dock made of the present target or image."""
         viewer = self.viewer
-        layers = [] if viewer is None else viewer.layers
-        return [x for x in layers if _made_here(x)]
+        return [] if viewer is None else [x for x in viewer.layers if is_of_edit(x)]
 
     # --- the end --------------------------------------------------------------------
 
@@ -333,8 +359,3 @@ class EditDock(RunDock):
             self._kept.clear()
             self._brush.release(self.session.mask)
         super().leave()
-
-
-def _made_here(layer: Any) -> bool:
-    record = layer.metadata.get(NAMESPACE)
-    return isinstance(record, dict) and record.get("tool") == EDIT

@@ -55,6 +55,7 @@ class Compare(QWidget):
         self._shown: weakref.ref[Any] | None = None
         self._view: tuple[tuple[float, ...], float] | None = None
         self._aside: dict[weakref.ref[Any], bool] = {}
+        self._active: weakref.ref[Any] | None = None
         self.before = QPushButton("Show input")
         self.before.setCheckable(True)
         self.before.setToolTip(
@@ -84,15 +85,41 @@ class Compare(QWidget):
     def show_beside(self, layers: Collection[Any]) -> None:
         """These alone, side by side, until the button is pressed again.
 
-        Then the others are shown again, and those hidden that were hidden.
+        Then the others are shown again, and those hidden that were hidden. A layer
+        that is added, or one of the others that is selected, ends it as well: that is
+        what a person wants to see now.
         """
         viewer = self._viewer()
-        if viewer is None:
+        if viewer is None or not layers:
             return
+        self.end_beside()
         for layer in viewer.layers:
-            self._aside.setdefault(weakref.ref(layer), layer.visible)
+            self._aside[weakref.ref(layer)] = layer.visible
             layer.visible = layer in layers
         self.beside.setChecked(True)
+        active = viewer.layers.selection.active
+        if active is not None and active not in layers:
+            # What is hidden cannot be painted in; selecting it anew brings it back.
+            self._active = weakref.ref(active)
+            viewer.layers.selection.active = next(iter(layers))
+        # Last: napari has taken the layer up by then.
+        viewer.layers.events.inserted.connect(self.end_beside, position="last")
+        viewer.layers.selection.events.active.connect(self._selected, position="last")
+
+    def end_beside(self, *_: Any) -> None:
+        """End what `show_beside` began; what a person pressed stays."""
+        if self._aside:
+            self.beside.setChecked(False)
+
+    def _selected(self, *_: Any) -> None:
+        viewer = self._viewer()
+        active = None if viewer is None else viewer.layers.selection.active
+        if active is not None and self._was_seen(active) and not active.visible:
+            self._active = None  # another was chosen meanwhile
+            self.end_beside()
+
+    def _was_seen(self, layer: Any) -> bool:
+        return self._aside.get(weakref.ref(layer), False)
 
     def release(self) -> None:
         """Show all as it was, and leave the viewer alone from now on."""
@@ -154,11 +181,22 @@ class Compare(QWidget):
             camera.center, camera.zoom = self._view
 
     def _take_back(self) -> None:
-        for reference, visible in self._aside.items():
+        aside, self._aside = self._aside, {}
+        viewer = self._viewer()
+        if not aside or viewer is None:
+            return
+        viewer.layers.events.inserted.disconnect(self.end_beside)
+        viewer.layers.selection.events.active.disconnect(self._selected)
+        active = viewer.layers.selection.active
+        for reference, visible in aside.items():
             layer = reference()
             if layer is not None:
                 layer.visible = visible
-        self._aside = {}
+        before = None if self._active is None else self._active()
+        self._active = None
+        made = active is not None and NAMESPACE in active.metadata
+        if made and before in viewer.layers:
+            viewer.layers.selection.active = before
 
     def _look_at_results(self, viewer: Any) -> None:
         """Zoom from the whole, which is in view, to what was upscaled of it."""

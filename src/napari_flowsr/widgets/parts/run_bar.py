@@ -112,6 +112,10 @@ class RunBar(QWidget):
         self.cancel.setEnabled(False)
         self.run.setEnabled(not self._reason)
 
+    def add(self, text: str) -> None:
+        """Say this after what is said already."""
+        self.status.setText(f"{self.status.text()} {text}")
+
     def say(self, text: str, *, bad: bool = False, warning: bool = False) -> None:
         """Set the status line: plain, as an error, or as a warning."""
         self.status.setStyleSheet(_BAD if bad else WARNING if warning else "")
