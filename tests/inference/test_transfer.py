@@ -204,6 +204,13 @@ def test_models_that_take_dtypes_as_they_are(make_compact) -> None:
 BAD = {
     "edited-of-another-size": (HOST, PASTED[1:], MASK, {}, "shape of hr"),
     "edited-of-another-ndim": (HOST, PASTED[None], MASK, {}, "shape of hr"),
+    "edited-on-another-scale": (HOST, PASTED / 255, MASK, {}, "float64.*uint8"),
+    "edited-of-another-width": (HOST, PASTED.astype("u2"), MASK, {}, "uint16.*uint8"),
+    "edited-odd": (
+        *(HOST, PASTED[1:], MASK),
+        *({"image": HOST[:48, :56]}, r"^edited has shape \(95, 112\)"),
+    ),
+    "edited-nan": (HOST * 1.0, HOST * np.nan, MASK, {}, "^edited has NaN"),
     "nothing-edited": (HOST, HOST, None, {}, "the same as hr"),
     "empty-mask": (HOST, PASTED, 0 * MASK, {}, "empty"),
     "mask-of-another-ndim": (HOST, PASTED, MASK[0], {}, "last two axes"),

@@ -143,16 +143,18 @@ class Bound:
         told = self.card.prior
         return {f"prior_{key}": told.get(key, "") for key in ("name", "sha256")}
 
-    def hr_source(self, hr: Any) -> Source:
+    def hr_source(self, hr: Any, name: str = "hr") -> Source:
         """Check the shape and dtype of an HR array."""
-        return self.intensities.source.upscaled(hr)
+        return self.intensities.source.upscaled(hr, name)
 
-    def normalised_hr(self, source: Source, unit: Unit) -> torch.Tensor:
+    def normalised_hr(
+        self, source: Source, unit: Unit, name: str = "hr"
+    ) -> torch.Tensor:
         """HR pixels ``(components, H, W)`` of a unit, network units, all finite."""
         values = self.workload.normalised_hr(source.plane(unit.plane), unit)
         if not bool(torch.isfinite(values).all()):
             raise ImageError(
-                f"hr has NaN or infinite pixels in plane {unit.plane}; give them a "
-                "value first."
+                f"{name} has NaN or infinite pixels in plane {unit.plane}; give them "
+                "a value first."
             )
         return values

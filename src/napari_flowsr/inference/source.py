@@ -133,7 +133,7 @@ class Source:
         view = plane_view(self.array, self.geometry, plane)
         return np.ascontiguousarray(view, dtype=self.dtype)
 
-    def upscaled(self, hr: Any) -> Source:
+    def upscaled(self, hr: Any, name: str = "hr") -> Source:
         """Check an HR array against the output geometry.
 
         Returns
@@ -141,11 +141,11 @@ class Source:
         Source
             Whose planes are those of ``hr``.
         """
-        array = open_array(hr, "hr")
+        array = open_array(hr, name)
         expected = self.geometry.output_shape
         if tuple(array.shape) != expected:
             raise AxesError(
-                f"hr has shape {tuple(array.shape)}; for this image (shape "
+                f"{name} has shape {tuple(array.shape)}; for this image (shape "
                 f"{self.geometry.input_shape}, axes {self.geometry.axes}, scale "
                 f"{self.geometry.scale:g}) it must be {expected}."
             )

@@ -72,7 +72,7 @@ def transfer_content(
     hr : array-like
         HR image, a sample or a real one.
     edited : array-like
-        The same with content pasted or painted in; of its shape. See
+        The same with content pasted or painted in; of its shape and dtype. See
         `napari_flowsr.inference.paste.paste`.
     mask : array-like or None
         Where the content of ``edited`` is wanted: bool, or float from 0 to 1, on the HR
@@ -161,7 +161,12 @@ def transferring(
         )
     check_flow(bound)
     check_reduces(post.model)
-    source, other = bound.hr_source(hr), bound.intensities.source.upscaled(edited)
+    source, other = bound.hr_source(hr), bound.hr_source(edited, "edited")
+    if other.dtype != source.dtype:
+        raise OptionError(
+            f"edited has dtype {other.dtype}, hr has {source.dtype}; both must have "
+            "the same, with the same range. Paste into a copy of hr, or convert edited."
+        )
     if mask is None:
         given = np.asarray(source.array), np.asarray(other.array)
         mask = changed_mask(*given, bound.geometry.axes)
@@ -205,7 +210,7 @@ class _Pasted:
     def _made(self, decoder: UnitDecoder) -> Tensor:
         unit, bound = decoder.unit, self._bound
         values = bound.normalised_hr(self._source, unit)
-        pasted = bound.normalised_hr(self._other, unit)
+        pasted = bound.normalised_hr(self._other, unit, "edited")
         small, large = self._grids(decoder)
         values = torch.where(large, pasted, values)
         if self._reconcile:
