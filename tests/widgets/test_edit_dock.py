@@ -584,3 +584,71 @@ def test_shapes_are_drawn_again_once_they_are_done(qtbot, dock, viewer):
     shapes.remove_selected()
     qtbot.wait(300)
     assert len(history) == 2
+
+
+# --- undo amid a run, and after the dock was closed -------------------------------
+
+
+def test_undo_amid_a_run_cancels_it(qtbot, dock, hr, monkeypatch):
+    painted(dock)
+    edited = run(qtbot, dock)
+    gate = Gate(dock.session.model.flow, monkeypatch)
+    dock.session.seed = 7
+    dock.run()
+    qtbot.waitUntil(lambda: gate.calls == 1, timeout=WAIT)
+    job = dock._tenure.job
+    dock.form.history.undo.click()
+    assert job.is_cancelled
+    np.testing.assert_array_equal(edited.data, hr)
+    gate.open()
+    finish(qtbot, dock)
+    said = dock.bar.status.text()
+    assert said == "Undone: re-sampled, seed 0. The run was cancelled."
+    np.testing.assert_array_equal(edited.data, hr)
+    assert edited.metadata[NAMESPACE]["edits"] == []
+    assert dock.layers.history(edited).undone_labels == ("re-sampled, seed 0",)
+
+
+def test_a_result_of_other_pixels_is_dropped(qtbot, dock, viewer, hr, monkeypatch):
+    painted(dock)
+    edited = run(qtbot, dock)
+    other = EditDock(viewer)
+    qtbot.addWidget(other)
+    other.session.target = edited
+    gate = Gate(dock.session.model.flow, monkeypatch)
+    dock.session.seed = 7
+    dock.run()
+    qtbot.waitUntil(lambda: gate.calls == 1, timeout=WAIT)
+    other.undo()  # by another dock, which does not have the run
+    gate.open()
+    finish(qtbot, dock)
+    assert "was changed while the edit was computed" in dock.bar.status.text()
+    np.testing.assert_array_equal(edited.data, hr)
+    assert edited.metadata[NAMESPACE]["edits"] == []
+    other.leave()
+
+
+def test_a_dock_that_is_opened_anew_undoes(qtbot, dock, viewer, hr):
+    painted(dock)
+    edited = run(qtbot, dock)
+    dock.leave()
+    later = EditDock(viewer)
+    qtbot.addWidget(later)
+    later.session.target = edited
+    later.form.history.undo.click()
+    np.testing.assert_array_equal(edited.data, hr)
+    assert later.layers.source_of(edited) is viewer.layers["fine"]
+    later.leave()
+
+
+def test_a_reduction_outlives_the_dock(qtbot, dock, viewer):
+    dock.session.image = None
+    painted(dock)
+    edited = run(qtbot, dock)
+    small = dock._kept.reduced_of(edited)
+    dock.leave()
+    later = EditDock(viewer)
+    qtbot.addWidget(later)
+    # Not that of what the edits made of it.
+    assert later._kept.reduced_of(edited) is small
+    later.leave()

@@ -31,6 +31,11 @@ _IDENTITY = "napari-flowsr-layer"
 _MASK_NAME = "edit mask"
 _COLOUR, _OTHERS = "#ffb000", "#00b4ff"
 
+# Kept with the layers: a dock that is opened anew, or a second one, goes on with them.
+_HISTORIES: weakref.WeakKeyDictionary[Any, History] = weakref.WeakKeyDictionary()
+_SOURCES: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+_STEPS: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+
 
 def make_mask(viewer: Any, pairing: Pairing, brush_size: int) -> Any:
     """Empty Labels layer on the HR grid of the target, ready to be painted in."""
@@ -73,22 +78,21 @@ class EditLayers:
 
     def __init__(self, limit_bytes: int | None = None) -> None:
         self._limit = {} if limit_bytes is None else {"limit_bytes": limit_bytes}
-        self._histories: weakref.WeakKeyDictionary[Any, History] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._sources: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = (
-            weakref.WeakKeyDictionary()
-        )
 
     def history(self, layer: Any) -> History:
         """Edits of a layer; an empty one for a layer that has none."""
-        if layer not in self._histories:
-            self._histories[layer] = History(**self._limit)
-        return self._histories[layer]
+        if layer not in _HISTORIES:
+            _HISTORIES[layer] = History(**self._limit)
+        return _HISTORIES[layer]
+
+    @staticmethod
+    def version(layer: Any) -> tuple[int, int]:
+        """What becomes another one when a layer is edited or gets other data."""
+        return _STEPS.get(layer, 0), id(layer.data)
 
     def source_of(self, layer: Any) -> Any:
         """Layer that an edited one was made from, if it is still there."""
-        reference = self._sources.get(layer)
+        reference = _SOURCES.get(layer)
         return None if reference is None else reference()
 
     # --- the layer that is edited ---------------------------------------------------
@@ -129,7 +133,7 @@ class EditLayers:
         own = str(layer.unique_id)
         source = target if pairing.image is None else pairing.image
         layer.metadata[_IDENTITY] = {"source": str(source.unique_id), "layer": own}
-        self._sources[layer] = weakref.ref(target)
+        _SOURCES[layer] = weakref.ref(target)
         return layer
 
     def add_opened(
@@ -205,6 +209,7 @@ class EditLayers:
 
     @staticmethod
     def _refresh(layer: Any, record: Mapping[str, Any] | None) -> None:
+        _STEPS[layer] = _STEPS.get(layer, 0) + 1
         if record is not None:
             layer.metadata[NAMESPACE] = copy.deepcopy(dict(record))
         layer.refresh()

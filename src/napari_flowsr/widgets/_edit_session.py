@@ -16,7 +16,7 @@ from napari_flowsr.widgets._checks import check_image_layer, check_whole
 from napari_flowsr.widgets._edit_geometry import Pairing
 from napari_flowsr.widgets._session import Session
 
-__all__ = ["EDIT", "EditSession", "is_edit_layer"]
+__all__ = ["EDIT", "EditSession", "is_edit_layer", "is_of_edit"]
 
 EDIT = "edit"
 """Tool, as in the records of the dock's layers."""
@@ -36,6 +36,12 @@ def is_edit_layer(layer: Any) -> bool:
         return False
     edited = record.get("tool") == EDIT and record.get("kind") == "edited"
     return edited and identity.get("layer") == str(layer.unique_id)
+
+
+def is_of_edit(layer: Any) -> bool:
+    """Whether the dock made this layer, for whatever purpose."""
+    record = layer.metadata.get(NAMESPACE)
+    return isinstance(record, Mapping) and record.get("tool") == EDIT
 
 
 @dataclass(eq=False)

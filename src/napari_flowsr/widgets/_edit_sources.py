@@ -15,7 +15,7 @@ from napari_flowsr.errors import OptionError
 from napari_flowsr.io.provenance import image_hash
 from napari_flowsr.models.card import Model
 from napari_flowsr.widgets._edit_geometry import Pairing
-from napari_flowsr.widgets._edit_session import EDIT, EditSession
+from napari_flowsr.widgets._edit_session import EDIT, EditSession, is_edit_layer
 from napari_flowsr.widgets._geometry import layer_array, whole_box
 from napari_flowsr.widgets._masks import Grid, feathered, mask_on, values_on
 
@@ -33,6 +33,11 @@ _SUMMED = 1 << 26
 _CHEAP = {"seed", "temperature", "tile", "noise"}
 
 
+# LR images of layers that are edited, kept with these: the edits change what they would
+# be made from, and a dock that is opened anew needs those of the beginning.
+_REDUCED: weakref.WeakKeyDictionary[Any, Array] = weakref.WeakKeyDictionary()
+
+
 class Kept:
     """What is kept between runs: the model, the posterior, and reduced targets."""
 
@@ -47,16 +52,17 @@ class Kept:
 
     def reduced_of(self, layer: Any) -> Array | None:
         """LR image of a layer that was reduced, if it was."""
-        return self._reduced.get(layer)
+        return _REDUCED.get(layer, self._reduced.get(layer))
 
     def keep_reduced(self, layer: Any, array: Array) -> None:
         """The LR image of a layer, for as long as there is the layer."""
-        self._reduced[layer] = array
+        (_REDUCED if is_edit_layer(layer) else self._reduced)[layer] = array
 
     def hand_on(self, layer: Any, other: Any) -> None:
         """The LR image of a layer is that of the one made from it, too."""
-        if layer in self._reduced:
-            self._reduced[other] = self._reduced[layer]
+        array = self.reduced_of(layer)
+        if array is not None:
+            self.keep_reduced(other, array)
 
     def model(self, model: Any, device: str, prior: Any) -> Model:
         """The loaded model."""

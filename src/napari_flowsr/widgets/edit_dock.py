@@ -16,6 +16,7 @@ from napari_flowsr.widgets._dock import RunDock
 from napari_flowsr.widgets._edit_files import EditFiles
 from napari_flowsr.widgets._edit_layers import EditLayers, make_mask
 from napari_flowsr.widgets._edit_page import EditContext, Edited, NewLayers
+from napari_flowsr.widgets._edit_pages import pages
 from napari_flowsr.widgets._edit_session import (
     EDIT,
     EditSession,
@@ -24,7 +25,7 @@ from napari_flowsr.widgets._edit_session import (
 )
 from napari_flowsr.widgets._edit_sources import Binding, Kept
 from napari_flowsr.widgets._keys import LayerKeys, free_key
-from napari_flowsr.widgets._layers import Source
+from napari_flowsr.widgets._layers import PREVIEW, Source
 from napari_flowsr.widgets._preferences import read_preferences
 from napari_flowsr.widgets.parts.edit_form import EditForm
 from napari_flowsr.widgets.parts.edit_resample_page import ResamplePage
@@ -34,25 +35,19 @@ if TYPE_CHECKING:
 
 __all__ = ["EditDock", "pages"]
 
+_NO_IMAGE = (
+    "There is neither an LR image nor a target chosen. Choose the low-resolution image "
+    "that this tool works on as 'LR image', or a target that is made from one."
+)
+_MEASURED = (
+    "'{}' has no LR image, so that its own reduction takes the place of one. To "
+    "re-sample, one usually chooses a sample of Upscale as target; this image itself "
+    "would be the LR image."
+)
+
 _OUTDATED = (
     "'{}' was changed while the edit was computed; the edit is dropped. Run it again."
 )
-
-
-def pages() -> list[type]:
-    """Classes of the pages, in the order of their tabs."""
-    # Imported when a dock is opened: each takes a while.
-    from napari_flowsr.widgets.parts.edit_content_page import ContentPage
-    from napari_flowsr.widgets.parts.edit_doubt_page import DoubtPage
-    from napari_flowsr.widgets.parts.edit_explore_page import ExplorePage
-    from napari_flowsr.widgets.parts.edit_measure_page import MeasurePage
-    from napari_flowsr.widgets.parts.edit_style_page import StylePage
-    from napari_flowsr.widgets.parts.edit_temperature_page import TemperaturePage
-
-    return [
-        *(ResamplePage, TemperaturePage, ContentPage, StylePage),
-        *(ExplorePage, MeasurePage, DoubtPage),
-    ]
 
 
 class EditDock(RunDock):
@@ -94,8 +89,12 @@ class EditDock(RunDock):
         session.events.page.connect(self.compare.end_beside)
         for name in ("mask", "automatic", "page"):
             getattr(session.events, name).connect(self._mask_changed, check_nargs=False)
-        if session.target is None:
-            session.target = self._proposed()
+        self._arrived = QTimer(self)
+        self._arrived.setSingleShot(True)
+        self._arrived.timeout.connect(self._propose)
+        self._insertions = napari_viewer.layers.events.inserted
+        self._insertions.connect(self._layer_added)
+        self._propose()
 
     def _make_form(self, viewer: Any) -> EditForm:
         # The first that is made; the rest of the dock needs them from now on.
@@ -131,6 +130,19 @@ class EditDock(RunDock):
         made = [x for x in images if NAMESPACE in x.metadata]
         return active if active in images else next(reversed(made), None)
 
+    def _layer_added(self, event: Any) -> None:
+        # Later: a layer that is being added does not know yet what it was made from.
+        if event.value._type_string == "image" and PREVIEW not in event.value.metadata:
+            self._arrived.start(0)
+
+    def _propose(self) -> None:
+        """Take a target while a person has chosen none; not what the dock makes."""
+        session, viewer = self.session, self.viewer
+        if viewer is None or self._tenure.is_over or self.is_running:
+            return
+        if session.target is None and session.image is None:
+            session.target = self._proposed()
+
     # --- state --------------------------------------------------------------------
 
     def context(self) -> EditContext:
@@ -153,14 +165,18 @@ class EditDock(RunDock):
     def _validate(self, *_: Any) -> dict[str, str]:
         session, page = self.session, self.form.page
         problems = session.problems()
-        alone = not getattr(page, "needs_target", True) and session.image is not None
-        if session.target is None and alone:
+        if session.target is None and not getattr(page, "needs_target", True):
             problems.pop("target", None)
+            if session.image is None:
+                problems["image"] = _NO_IMAGE
         if not problems:
             problems = page.problems(self.context())
         self.form.show_problems(problems)
-        self.bar.set_ready(next(iter(problems.values()), ""))
         target = session.target
+        plain = target is not None and NAMESPACE not in target.metadata
+        hint = plain and session.image is None and session.page == ResamplePage.title
+        warning = _MEASURED.format(target.name) if hint else ""
+        self.bar.set_ready(next(iter(problems.values()), ""), warning)
         before = self.layers.source_of(target) if target is not None else None
         self.compare.set_source(session.image if before is None else before)
         self._show_history()
@@ -207,7 +223,7 @@ class EditDock(RunDock):
         try:
             self.new_mask()
         except FlowSRError as error:
-            self.bar.say(str(error), bad=True)
+            self.bar.refuse(str(error))
             show_error(str(error))
 
     def _mask_changed(self, *_: Any) -> None:
@@ -355,6 +371,8 @@ class EditDock(RunDock):
         if not self._tenure.is_over:
             self.automatic.watch(None)
             self._again.stop()
+            self._arrived.stop()
+            self._insertions.disconnect(self._layer_added)
             self._keys.release()
             self._kept.clear()
             self._brush.release(self.session.mask)
