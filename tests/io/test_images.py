@@ -98,6 +98,17 @@ def test_samples_become_named_channels(tmp_path, rng, provenance):
     np.testing.assert_array_equal(read_image(path).data, array)
 
 
+def test_the_image_is_called_as_the_file(tmp_path, rng):
+    """Not as the temporary one that it was written to."""
+    path = tmp_path / "µ & cell.restored.ome.tif"
+    for _ in range(2):
+        write_image(path, rng.random((9, 7)), axes="YX", overwrite=True)
+        with tifffile.TiffFile(path) as tif:
+            root = ElementTree.fromstring(tif.ome_metadata)
+        names = [image.get("Name") for image in root.iter(f"{OME}Image")]
+        assert names == ["µ & cell.restored.ome.tif"]
+
+
 def test_samples_of_channels_are_sample_by_sample(tmp_path, rng):
     array = rng.integers(0, 255, (2, 5, 3, 8, 6), np.uint8)
     path = tmp_path / "a.ome.tif"

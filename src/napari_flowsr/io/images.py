@@ -191,6 +191,8 @@ def write_image(
         from napari_flowsr.io.ome_zarr import write_ome_zarr as write
     else:
         from napari_flowsr.io.ome_tiff import write_ome_tiff as write
+
+        facts["name"] = path.name  # not the temporary one
     with atomic_path(path, overwrite=overwrite) as temporary:
         write(temporary, array, axes, **facts)
     return [path]

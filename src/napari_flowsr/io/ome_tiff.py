@@ -218,6 +218,7 @@ def write_ome_tiff(
     unit: str | None = "µm",
     channel_names: Sequence[str] = (),
     provenance: Mapping[str, Any] | None = None,
+    name: str | None = None,
 ) -> None:
     """Write one OME-TIFF file, plane by plane; not atomic by itself.
 
@@ -238,6 +239,8 @@ def write_ome_tiff(
         Along C.
     provenance : mapping, optional
         As `provenance.record` makes it.
+    name : str, optional
+        Of the image in the file; that of ``path`` by default.
 
     Raises
     ------
@@ -247,7 +250,10 @@ def write_ome_tiff(
     original = axes
     array, axes, names = merged(lazy(array), axes, channel_names)
     dtype = _storable(array)
-    metadata: dict[str, Any] = {"axes": axes, "Name": Path(path).name}
+    metadata: dict[str, Any] = {
+        "axes": axes,
+        "Name": _CONTROL.sub(" ", name or Path(path).name),
+    }
     for axis, size in in_micrometres(pixel_size, unit).items():
         if axis in axes:
             metadata[f"PhysicalSize{axis}"] = size
