@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_flowsr.data.degrade import downscale, margin, upscale_bicubic
+from napari_flowsr.data.degrade import (
+    downscale,
+    margin,
+    upscale_bicubic,
+    white_noise_gain,
+)
 from napari_flowsr.errors import OptionError, SizeError
 
 
@@ -30,6 +35,13 @@ def test_bicubic_enlargement_of_a_ramp_is_the_ramp() -> None:
     up = upscale_bicubic(x, 2)[0, 16, 8:-8]
     expected = (torch.arange(32, dtype=torch.float64) + 0.5) / 2 - 0.5
     torch.testing.assert_close(up, expected[8:-8])
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
+def test_what_a_reduction_leaves_of_white_noise(scale: int) -> None:
+    noise = torch.randn(300 * scale, 300 * scale, generator=torch.manual_seed(0))
+    found = white_noise_gain(scale)
+    assert found == pytest.approx(float(downscale(noise, scale).std()), rel=0.02)
 
 
 def test_errors() -> None:
