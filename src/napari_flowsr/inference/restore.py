@@ -100,7 +100,8 @@ def restore(
         By default none is needed: the level of white noise in the image is measured,
         and a collection of latents keeps what noise of that level cannot explain
         (`core.shrink`); nowhere are pixels changed by more than such noise can have
-        done. An image in which no noise is found comes back as it was. A number applies
+        done. A reduction that has noise left is restored likewise before. An image in
+        which no noise is found comes back as it was. A number applies
         equation (7) instead, one collection after the other, with that standard
         deviation, whatever the image is like: it also takes away content.
     seed : int
