@@ -224,7 +224,7 @@ class RunDock(QWidget):
         try:
             self.run()
         except FlowSRError as error:
-            self.bar.say(str(error), bad=True)
+            self.bar.refuse(str(error))
             show_error(str(error))
 
     def _on_progress(
@@ -259,8 +259,9 @@ class RunDock(QWidget):
     def _on_end(self) -> None:
         if not self._tenure.is_over:
             self._tenure.drop_preview()
-            self.bar.stop()
+            # Before the bar stops: the last word about the run stays.
             self._validate()
+            self.bar.stop()
 
     # --- layers -------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
 
 from napari_flowsr.errors import FlowSRError, OptionError
-from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.widgets._automatic import Automatic
 from napari_flowsr.widgets._brush import Brush, kept_brush
 from napari_flowsr.widgets._dock import RunDock
@@ -25,8 +24,9 @@ from napari_flowsr.widgets._edit_session import (
 )
 from napari_flowsr.widgets._edit_sources import Binding, Kept
 from napari_flowsr.widgets._keys import LayerKeys, free_key
-from napari_flowsr.widgets._layers import PREVIEW, Source
+from napari_flowsr.widgets._layers import Source
 from napari_flowsr.widgets._preferences import read_preferences
+from napari_flowsr.widgets._proposing import NO_IMAGE, Proposing, hint_of
 from napari_flowsr.widgets.parts.edit_form import EditForm
 from napari_flowsr.widgets.parts.edit_resample_page import ResamplePage
 
@@ -34,16 +34,6 @@ if TYPE_CHECKING:
     import napari.viewer
 
 __all__ = ["EditDock", "pages"]
-
-_NO_IMAGE = (
-    "There is neither an LR image nor a target chosen. Choose the low-resolution image "
-    "that this tool works on as 'LR image', or a target that is made from one."
-)
-_MEASURED = (
-    "'{}' has no LR image, so that its own reduction takes the place of one. To "
-    "re-sample, one usually chooses a sample of Upscale as target; this image itself "
-    "would be the LR image."
-)
 
 _OUTDATED = (
     "'{}' was changed while the edit was computed; the edit is dropped. Run it again."
@@ -89,12 +79,8 @@ class EditDock(RunDock):
         session.events.page.connect(self.compare.end_beside)
         for name in ("mask", "automatic", "page"):
             getattr(session.events, name).connect(self._mask_changed, check_nargs=False)
-        self._arrived = QTimer(self)
-        self._arrived.setSingleShot(True)
-        self._arrived.timeout.connect(self._propose)
-        self._insertions = napari_viewer.layers.events.inserted
-        self._insertions.connect(self._layer_added)
-        self._propose()
+        self._proposing = Proposing(self)
+        self._proposing.propose()
 
     def _make_form(self, viewer: Any) -> EditForm:
         # The first that is made; the rest of the dock needs them from now on.
@@ -122,27 +108,6 @@ class EditDock(RunDock):
             "temperature": wanted.temperature_option,
         }
 
-    def _proposed(self) -> Any:
-        """The active image, or the newest result of this plugin."""
-        viewer = self.viewer
-        active = viewer.layers.selection.active
-        images = [x for x in viewer.layers if x._type_string == "image"]
-        made = [x for x in images if NAMESPACE in x.metadata]
-        return active if active in images else next(reversed(made), None)
-
-    def _layer_added(self, event: Any) -> None:
-        # Later: a layer that is being added does not know yet what it was made from.
-        if event.value._type_string == "image" and PREVIEW not in event.value.metadata:
-            self._arrived.start(0)
-
-    def _propose(self) -> None:
-        """Take a target while a person has chosen none; not what the dock makes."""
-        session, viewer = self.session, self.viewer
-        if viewer is None or self._tenure.is_over or self.is_running:
-            return
-        if session.target is None and session.image is None:
-            session.target = self._proposed()
-
     # --- state --------------------------------------------------------------------
 
     def context(self) -> EditContext:
@@ -168,14 +133,13 @@ class EditDock(RunDock):
         if session.target is None and not getattr(page, "needs_target", True):
             problems.pop("target", None)
             if session.image is None:
-                problems["image"] = _NO_IMAGE
+                problems["image"] = NO_IMAGE
         if not problems:
             problems = page.problems(self.context())
         self.form.show_problems(problems)
         target = session.target
-        plain = target is not None and NAMESPACE not in target.metadata
-        hint = plain and session.image is None and session.page == ResamplePage.title
-        warning = _MEASURED.format(target.name) if hint else ""
+        warning = hint_of(session) if isinstance(page, ResamplePage) else ""
+        warning = next(iter(session.warnings().values()), warning)
         self.bar.set_ready(next(iter(problems.values()), ""), warning)
         before = self.layers.source_of(target) if target is not None else None
         self.compare.set_source(session.image if before is None else before)
@@ -312,9 +276,8 @@ class EditDock(RunDock):
         stroke = self.automatic.take()
         with self._work_kept(viewer):
             layer = self._own_layer(context, viewer)
-            changed = self.layers.write(
-                layer, event.array, event.label, event.record, stroke
-            )
+            facts = {**context._binding.used(_post_of(context)), **event.record}
+            changed = self.layers.write(layer, event.array, event.label, facts, stroke)
             beside = self.layers.add(viewer, event.also)
         if beside:
             self.compare.show_beside([layer, *beside])
@@ -329,11 +292,9 @@ class EditDock(RunDock):
         """The layer to write into: the target, or one that is made from it."""
         if is_edit_layer(context.target):
             return context.target
-        binding = context._binding
-        post = binding.post if binding.post is not None else context.posterior()
-        record = context.record(post, "edited")
+        record = context.record(_post_of(context), "edited")
         array = context.target_array()
-        layer = self.layers.make(viewer, binding.pairing, array, record)
+        layer = self.layers.make(viewer, context._binding.pairing, array, record)
         self._kept.hand_on(context.target, layer)
         self.session.target = layer
         return layer
@@ -371,9 +332,14 @@ class EditDock(RunDock):
         if not self._tenure.is_over:
             self.automatic.watch(None)
             self._again.stop()
-            self._arrived.stop()
-            self._insertions.disconnect(self._layer_added)
+            self._proposing.release()
             self._keys.release()
             self._kept.clear()
             self._brush.release(self.session.mask)
         super().leave()
+
+
+def _post_of(context: EditContext) -> Any:
+    """The posterior of a run, also where its page needed none."""
+    post = context._binding.post
+    return context.posterior() if post is None else post

@@ -67,6 +67,7 @@ class RunBar(QWidget):
         self._running = False
         self._reason = ""
         self._told = ""  # by set_ready
+        self._refused = ""  # by refuse
 
     def set_ready(self, reason: str, warning: str = "") -> None:
         """Enable Run, or say as its tooltip why it is not.
@@ -79,6 +80,10 @@ class RunBar(QWidget):
         self.run.setToolTip(reason or warning or "Compute the outputs")
         if self._running:
             return
+        if self._refused and self.status.text() == self._refused:
+            self.say("")  # what it was refused for may be in order now
+            self._told = ""
+        self._refused = ""
         told, self._told = self._told, reason or warning
         if reason:
             if reason != told:
@@ -106,7 +111,7 @@ class RunBar(QWidget):
         self.say(message)
 
     def stop(self) -> None:
-        """Hide the bar; the last message stays."""
+        """Hide the bar; the last message stays until a field is another."""
         self._running = False
         self.progress.hide()
         self.cancel.setEnabled(False)
@@ -115,6 +120,11 @@ class RunBar(QWidget):
     def add(self, text: str) -> None:
         """Say this after what is said already."""
         self.status.setText(f"{self.status.text()} {text}")
+
+    def refuse(self, text: str) -> None:
+        """Say an error that keeps from something until a field is another."""
+        self.say(text, bad=True)
+        self._refused = text
 
     def say(self, text: str, *, bad: bool = False, warning: bool = False) -> None:
         """Set the status line: plain, as an error, or as a warning."""
