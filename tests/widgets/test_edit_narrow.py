@@ -57,3 +57,17 @@ def test_no_page_is_cut_and_none_floats(dock):
         content.way.setCurrentText(way)
         shown(dock, "Content")
         assert dock.form.minimumSizeHint().width() <= room(dock), way
+
+
+def test_all_tools_are_in_sight_in_one_box(dock):
+    box, titles = dock.form.tool, [page.title for page in dock.form.pages]
+    assert [box.itemText(i) for i in range(box.count())] == titles
+    shown(dock, titles[0])
+    assert box.minimumSizeHint().width() <= room(dock)
+    for title in reversed(titles):
+        box.setCurrentText(title)
+        assert dock.session.page == title
+        assert dock.form.page is dock.form.page_of(title)
+        assert dock.form.stack.currentWidget() is dock.form.page
+    dock.session.page = titles[4]
+    assert box.currentText() == titles[4]

@@ -171,12 +171,12 @@ class EditContext:
 
 
 class EditPage(Protocol):
-    """A tab of the Edit dock; a ``QWidget`` made as ``Page(session, viewer)``.
+    """A tool of the Edit dock; a ``QWidget`` made as ``Page(session, viewer)``.
 
     Attributes
     ----------
     title : str
-        Of the tab.
+        In the box of tools.
     changed : Signal
         A field changed: validate again.
 

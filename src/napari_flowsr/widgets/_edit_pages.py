@@ -6,7 +6,7 @@ __all__ = ["pages"]
 
 
 def pages() -> list[type]:
-    """Classes of the pages, in the order of their tabs."""
+    """Classes of the pages, in the order of the box of tools."""
     # Imported when a dock is opened: each takes a while.
     from napari_flowsr.widgets.parts.edit_content_page import ContentPage
     from napari_flowsr.widgets.parts.edit_doubt_page import DoubtPage

@@ -8,13 +8,13 @@ from typing import Any
 from napari.layers import Image
 from qtpy.QtCore import QSize, Signal
 from qtpy.QtWidgets import (
+    QComboBox,
     QFormLayout,
     QGridLayout,
     QLabel,
     QPushButton,
     QSizePolicy,
-    QStyle,
-    QTabWidget,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -166,12 +166,11 @@ class HistoryBar(QWidget):
         self.told.setVisible(bool(texts))
 
 
-class _Tabs(QTabWidget):
+class _Stack(QStackedWidget):
     """As high as the page that is shown needs, not the highest of all."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.setUsesScrollButtons(True)
         # Its own height: what is left goes below the form.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.currentChanged.connect(lambda *_: self.updateGeometry())
@@ -189,16 +188,16 @@ class _Tabs(QTabWidget):
         page = self.currentWidget()
         if page is None:
             return size
-        frame = 2 * self.style().pixelMetric(QStyle.PixelMetric.PM_DefaultFrameWidth)
-        width = max(1, self.width() - frame)
         needed = max(page.sizeHint().height(), page.minimumSizeHint().height())
         if page.hasHeightForWidth():
-            needed = max(needed, page.heightForWidth(width))
-        return QSize(size.width(), needed + self.tabBar().sizeHint().height() + frame)
+            needed = max(needed, page.heightForWidth(max(1, self.width())))
+        return QSize(size.width(), needed)
 
 
 class EditForm(QWidget):
-    """Fields bound to a session, and a tab for each page.
+    """Fields bound to a session, and a page for each tool.
+
+    All tools are in one box: seven tabs do not fit into a dock.
 
     Parameters
     ----------
@@ -228,15 +227,17 @@ class EditForm(QWidget):
         model.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         model.addRow("Model", self.input.model)
         self.history = HistoryBar()
-        self.tabs = _Tabs()
+        self.tool, self.stack = QComboBox(), _Stack()
+        self.tool.setStyleSheet("font-weight: bold;")
         self.pages: list[Any] = []
         for make in pages:
             page = make(session, viewer)
             self.pages.append(page)
-            self.tabs.addTab(page, page.title)
+            self.tool.addItem(page.title)
+            self.stack.addWidget(page)
             # Fields of it may come and go.
-            page.changed.connect(self.tabs.updateGeometry)
-        self.tabs.currentChanged.connect(self._tab_changed)
+            page.changed.connect(self.stack.updateGeometry)
+        self.tool.currentIndexChanged.connect(self._tool_changed)
         session.events.page.connect(self._show_page)
         self._show_page(session.page)
         self.advanced = _Advanced(bindings)
@@ -244,7 +245,11 @@ class EditForm(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(rows)
-        column.addWidget(self.tabs)
+        tool = QFormLayout()
+        tool.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        tool.addRow("Tool", self.tool)
+        column.addLayout(tool)
+        column.addWidget(self.stack)
         column.addWidget(self.history)
         column.addLayout(model)
         column.addWidget(self.advanced)
@@ -254,21 +259,22 @@ class EditForm(QWidget):
     @property
     def page(self) -> Any:
         """The page that is shown."""
-        return self.pages[self.tabs.currentIndex()]
+        return self.pages[self.stack.currentIndex()]
 
     def page_of(self, title: str) -> Any:
         """The page of a title, or ``None``."""
         return next((x for x in self.pages if x.title == title), None)
 
-    def _tab_changed(self, index: int) -> None:
+    def _tool_changed(self, index: int) -> None:
         self.session.page = self.pages[index].title
 
     def _show_page(self, title: str) -> None:
         page = self.page_of(title)
         if page is None:
-            self._tab_changed(self.tabs.currentIndex())
+            self._tool_changed(self.stack.currentIndex())
         else:
-            self.tabs.setCurrentWidget(page)
+            self.stack.setCurrentWidget(page)
+            self.tool.setCurrentIndex(self.stack.currentIndex())
 
     def show_problems(self, problems: dict[str, str]) -> None:
         """Mark bad fields."""
