@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from docks import WAIT, Gate, finish
@@ -10,6 +12,7 @@ from napari.components import ViewerModel
 import napari_flowsr as flowsr
 from napari_flowsr.errors import OptionError
 from napari_flowsr.io.provenance import NAMESPACE
+from napari_flowsr.models.card import Model
 from napari_flowsr.widgets._edit_session import is_edit_layer
 from napari_flowsr.widgets.edit_dock import EditDock
 from napari_flowsr.widgets.upscale_dock import UpscaleDock
@@ -652,3 +655,64 @@ def test_a_reduction_outlives_the_dock(qtbot, dock, viewer):
     # Not that of what the edits made of it.
     assert later._kept.reduced_of(edited) is small
     later.leave()
+
+
+# --- the LR image of an edited layer ----------------------------------------------
+
+
+def test_a_removed_lr_image_is_no_silent_downscale(
+    qtbot, dock, viewer, cells, tmp_path
+):
+    painted(dock)
+    edited = run(qtbot, dock)
+    kept = edited.data.copy()
+    viewer.layers.remove("cells")
+    assert dock.session.image is None
+    assert "with the LR image 'cells', which was removed" in dock.bar.run.toolTip()
+    with pytest.raises(OptionError, match="layer's own downscale"):
+        dock.run()
+    with pytest.raises(OptionError, match="layer's own downscale"):
+        dock.files.save(tmp_path / "a")
+    np.testing.assert_array_equal(edited.data, kept)
+    place = {"scale": (0.5, 0.5), "translate": (3, 4)}
+    dock.session.image = viewer.add_image(cells, name="cells", **place)
+    assert not dock.session.problems()
+    assert not dock.session.warnings()
+    dock.session.seed = 4
+    run(qtbot, dock)
+    # The same pixels: nothing that differs is noted.
+    assert "source_sha256" not in edited.metadata[NAMESPACE]["edits"][1]
+
+
+def test_another_lr_image_is_warned_of_and_noted(qtbot, dock, viewer, cells):
+    painted(dock)
+    edited = run(qtbot, dock)
+    flowsr.provenance_script(edited.metadata)
+    place = {"scale": (0.5, 0.5), "translate": (3, 4)}
+    dock.session.image = viewer.add_image(cells // 2, name="dark", **place)
+    assert "the LR image 'cells' so far; with 'dark'" in dock.bar.run.toolTip()
+    dock.session.seed = 4
+    run(qtbot, dock)
+    first, second = edited.metadata[NAMESPACE]["edits"]
+    assert "source_sha256" not in first
+    assert second["source_name"] == "dark"
+    with pytest.raises(OptionError, match=r"edit 2: .* another low-resolution image"):
+        flowsr.provenance_script(edited.metadata)
+    dock.undo()
+    flowsr.provenance_script(edited.metadata)
+
+
+def test_another_model_is_warned_of_and_noted(qtbot, dock, model):
+    painted(dock)
+    edited = run(qtbot, dock)
+    card = dataclasses.replace(model.card, sha256="1" * 64, name="other")
+    dock.session.model = Model(card, model.flow)
+    assert dock.session.target is edited
+    warning = dock.session.warnings()
+    if edited.metadata[NAMESPACE]["model_sha256"]:
+        assert "the model 'tiny' so far; with 'other'" in warning["model"]
+    dock.session.seed = 4
+    run(qtbot, dock)
+    assert edited.metadata[NAMESPACE]["edits"][1]["model"] == "other"
+    with pytest.raises(OptionError, match=r"edit 2: .* another model"):
+        flowsr.provenance_script(edited.metadata)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_flowsr.errors import OptionError
+from napari_flowsr.io.edit_agreement import differing
 from napari_flowsr.io.edit_record import LEFT_OUT, edit_record, edit_step, unpack
 
 __all__ = ["KINDS", "Writer", "edit_record", "edit_script", "edit_step", "unpack"]
@@ -153,6 +154,8 @@ def _step(
     label = f"{index + 1}: {edit.get('label') or operation}"
     if operation not in _CALLS:
         raise _no_script(index, label, f"'{operation}' depends on more than it tells")
+    if reason := differing(facts, edit):
+        raise _no_script(index, label, reason)
     for name in ("mask", "pixels"):
         packed = edit.get(name, {})
         if not isinstance(packed, Mapping):

@@ -103,6 +103,8 @@ class EditFiles(QObject):
             )
         if file.suffix.lower() != SUFFIX:
             file = file.with_name(file.name + SUFFIX)
+        if problem := dock.session.problems_of("image").get("image"):
+            raise OptionError(problem)
         context = dock.context()
         binding = context._binding
         binding.fix()

@@ -25,6 +25,15 @@ _NO_TARGET = (
     "There is no target chosen: the high-resolution image to edit, such as a sample "
     "that Upscale made. Choose one."
 )
+_GONE = (
+    "'{}' was edited in agreement with {}, which was removed or is not chosen: further "
+    "edits would agree with the layer's own downscale instead. Choose that LR image, "
+    "adding it again if it has gone, or edit a duplicate of the layer."
+)
+_OTHER = (
+    "'{}' was edited with {} so far; with {}, edits before and after differ in what "
+    "they agree with, and no script can remake the image."
+)
 _KEPT = ("image", "target", "mask", "page")  # what 'Restore defaults' leaves
 
 
@@ -120,12 +129,42 @@ class EditSession(Session):
     # --- validation ---------------------------------------------------------------
 
     def warnings(self) -> dict[str, str]:
-        """Nothing: that the target is inferred is what the dock is for."""
-        return {}
+        """That an edited layer gets edits which agree with another image or model.
+
+        Not that the target is inferred: that is what the dock is for.
+        """
+        found: dict[str, str] = {}
+        if not is_edit_layer(self.target):
+            return found
+        record, card = self.target.metadata[NAMESPACE], self._card()
+        if self._is_other_image(record):
+            found["image"] = _OTHER.format(
+                self.target.name, _lr_of(record), f"'{self.image.name}'"
+            )
+        known = record.get("model_sha256")
+        if card is not None and known and card.sha256 != known:
+            used, now = f"the model '{record.get('model')}'", f"'{card.name}'"
+            found["model"] = _OTHER.format(self.target.name, used, now)
+        return found
+
+    def _is_other_image(self, record: Mapping[str, Any]) -> bool:
+        """Whether an LR image is chosen with which the target was not edited so far."""
+        if self.image is None:
+            return False
+        if record.get("lr") == "downscale":
+            return True
+        source = self.target.metadata["napari-flowsr-layer"].get("source")
+        same = str(self.image.unique_id) == source
+        # Also one that was loaded again.
+        return not same and self.image.name != record.get("source_name")
 
     def _check_image(self) -> None:
         if self.image is not None:
             check_image_layer(self.image)
+        elif is_edit_layer(self.target):
+            record = self.target.metadata[NAMESPACE]
+            if record.get("lr") != "downscale":
+                raise OptionError(_GONE.format(self.target.name, _lr_of(record)))
 
     def _check_target(self) -> None:
         if self.target is None:
@@ -197,6 +236,13 @@ class EditSession(Session):
             self.scale = float(scale)
         else:
             self.scale = None
+
+
+def _lr_of(record: Mapping[str, Any]) -> str:
+    """How to call the LR image of edits."""
+    if record.get("lr") == "downscale":
+        return "its own downscale"
+    return f"the LR image '{record.get('source_name') or 'unknown'}'"
 
 
 def _source_of(target: Any, record: Mapping[str, Any], layers: Iterable[Any]) -> Any:

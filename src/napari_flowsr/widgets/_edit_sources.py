@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.errors import OptionError
-from napari_flowsr.io.provenance import image_hash
+from napari_flowsr.io.provenance import image_hash, jsonable
 from napari_flowsr.models.card import Model
 from napari_flowsr.widgets._edit_geometry import Pairing
 from napari_flowsr.widgets._edit_session import EDIT, EditSession, is_edit_layer
@@ -29,6 +29,12 @@ Array = npt.NDArray[Any]
 # Larger images are taken to be the same as long as the array is; reading them all
 # would take longer than what is saved.
 _SUMMED = 1 << 26
+# Of the posterior of an edit, all that determines pixels but seed and temperature.
+_USED = (
+    *("source_name", "source_sha256", "lr", "roi", "model", "model_sha256"),
+    *("prior", "prior_name", "prior_sha256"),
+    *("scale", "axes", "noise", "consistent", "nan"),
+)
 # Options that can be changed without reading the image again.
 _CHEAP = {"seed", "temperature", "tile", "noise"}
 
@@ -254,6 +260,11 @@ class Binding:
             # The hash of the whole layer, as in records of Upscale.
             record["source_sha256"] = image_hash(layer_array(pair.image))
         return record
+
+    def used(self, post: Posterior) -> dict[str, Any]:
+        """LR image, model and options of an edit, for its entry in the record."""
+        record = jsonable(self.record(post, "edited"))
+        return {name: record.get(name) for name in _USED}
 
 
 def _identity(array: Any) -> tuple[Any, ...]:
