@@ -10,6 +10,7 @@ import pytest
 
 import napari_flowsr as flowsr
 from napari_flowsr.errors import ImageError, OptionError
+from napari_flowsr.inference.reduced import reduced
 from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.io.content import image_hash
 from napari_flowsr.io.edit_record import LARGEST, pack_mask, unpack
@@ -152,8 +153,6 @@ def test_an_image_that_no_model_made_is_asked_for(post, image):
 @pytest.mark.parametrize("shape", [(48, 60), (47, 59)])
 def test_an_image_that_is_its_own_source(model, shape):
     """Also one whose sides are no multiples: it is padded, and cropped at the end."""
-    from napari_flowsr.inference.reduced import reduced
-
     loaded = flowsr.load_model(model, device="cpu")
     hr = np.random.default_rng(0).integers(0, 2000, shape).astype(np.uint16)
     whole = reduced(hr, loaded)
@@ -168,6 +167,85 @@ def test_an_image_that_is_its_own_source(model, shape):
     np.testing.assert_array_equal(remake(record)(hr), expected)
     with pytest.raises(ImageError, match="another image"):
         remake(record)(hr + 1)
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["mask", "no-mask"])
+@pytest.mark.parametrize("shape", [(48, 60), (47, 59)], ids=["even", "odd"])
+def test_content_at_the_last_edges_of_an_image(model, shape, marked):
+    """What is pasted there is mirrored into the padding too."""
+    loaded = flowsr.load_model(model, device="cpu")
+    hr = np.random.default_rng(0).integers(0, 2000, shape).astype(np.uint16)
+    edited, box = hr.copy(), (slice(41, 47), slice(50, 59))
+    edited[box] = hr[:6, :9]
+    mask = mask_at(*box, shape) if marked else None
+    expected = flowsr.transfer_content(hr, edited, mask, loaded, seed=4)
+    post = flowsr.posterior(
+        reduced(hr, loaded).lr, loaded, temperature=0.7, device="cpu"
+    )
+    told = {"seed": 4, "temperature": loaded.card.temperature, "collections": "local"}
+    step = edit_step("transfer", mask=mask, pixels=edited[box], box=box, **told)
+    base = post.provenance("edited", lr="downscale")
+    record = edit_record(base, [step], hr_sha256=image_hash(hr))
+    np.testing.assert_array_equal(remake(record)(hr), expected)
+
+
+@pytest.mark.parametrize("operation", ["paste", "content"])
+@pytest.mark.parametrize("shape", [(48, 60), (47, 59)], ids=["even", "odd"])
+def test_pixels_at_the_last_edges_leave_the_source_as_it_is(model, shape, operation):
+    loaded = flowsr.load_model(model, device="cpu")
+    hr = np.random.default_rng(0).integers(0, 2000, shape).astype(np.uint16)
+    given, edited, box = hr.copy(), hr.copy(), (slice(41, 47), slice(50, 59))
+    edited[box] = hr[:6, :9]
+    whole, mask = reduced(hr, loaded), mask_at(*box, shape)
+    post = flowsr.posterior(whole.lr, loaded, device="cpu")
+    step = edit_step(operation, mask=mask, pixels=edited[box], box=box, seed=4)
+    base = post.provenance("edited", lr="downscale")
+    record = edit_record(base, [step], hr_sha256=image_hash(hr))
+    expected = edited
+    if operation == "content":
+        padded = whole.fitted(edited, "edited")
+        expected = whole.cropped(post.normalise(padded, whole.fitted_map(mask), seed=4))
+    np.testing.assert_array_equal(remake(record)(hr), expected)
+    np.testing.assert_array_equal(hr, given)
+
+
+def test_maps_of_temperature_are_part_of_the_script(post, image):
+    hr, seeds, edits = post.sample(1)[0], (3, 4, 5), []
+    mask = mask_at(slice(4, 40), slice(6, 50))
+    large = np.linspace(0, 1, 48 * 60, dtype=np.float32).reshape(48, 60)
+    base = post.provenance("sample", sample=0)
+    for seed, tau in zip(seeds, (large, large[::2, ::2], 0.5), strict=True):
+        hr = post.resample(hr, mask, seed, tau)
+        edits.append(edit_step("resample", mask=mask, seed=seed, temperature=tau))
+    hr = post.normalise(hr, mask, seed=6, temperature=large)
+    edits.append(edit_step("normalise", mask=mask, seed=6, temperature=large))
+    np.testing.assert_array_equal(remake(edit_record(base, edits))(image), hr)
+
+
+def test_a_map_of_the_posterior_is_that_of_its_edits(model, image):
+    tau = np.linspace(0, 1, image.size).reshape(image.shape)
+    post = flowsr.posterior(image, model, temperature=tau, device="cpu")
+    mask = mask_at(slice(4, 40), slice(6, 50))
+    record = edit_record(
+        post.provenance("sample", sample=0), [edit_step("resample", mask=mask, seed=2)]
+    )
+    expected = post.resample(post.sample(1)[0], mask, 2)
+    np.testing.assert_array_equal(remake(record)(image), expected)
+
+
+@pytest.mark.parametrize("shape", [(48, 60), (47, 59)], ids=["even", "odd"])
+def test_a_map_of_temperature_is_padded_with_its_image(model, shape):
+    loaded = flowsr.load_model(model, device="cpu")
+    hr = np.random.default_rng(0).integers(0, 2000, shape).astype(np.uint16)
+    whole, mask = reduced(hr, loaded), mask_at(slice(4, 47), slice(6, 59), shape)
+    tau = np.linspace(0, 1, hr.size, dtype=np.float32).reshape(shape)
+    post = flowsr.posterior(whole.lr, loaded, device="cpu")
+    fitted = whole.fitted_map(mask), 2, whole.fitted_map(tau)
+    step = edit_step("resample", mask=mask, seed=2, temperature=tau)
+    base = post.provenance("edited", lr="downscale")
+    record = edit_record(base, [step], hr_sha256=image_hash(hr))
+    expected = whole.cropped(post.resample(whole.hr, *fitted))
+    np.testing.assert_array_equal(remake(record)(hr), expected)
 
 
 def test_the_region_is_cut_out(model, image):
@@ -204,7 +282,8 @@ def test_large_pixels_are_left_out_and_it_says_so(post):
         ({"operation": "style", "label": "style of a"}, "edit 1: style of a.*depends"),
         ({"operation": "paste"}, "its pixels are not in the record"),
         ({"operation": "resample", "mask": "edit mask"}, "mask of it is only named"),
-        ({"operation": "resample", "temperature": {"data": "x"}}, "is a map"),
+        ({"operation": "resample", "temperature": {"left_out": "far"}}, "for far"),
+        ({"operation": "resample", "temperature": "map"}, "damaged|no script"),
         ({}, "None"),
     ],
 )

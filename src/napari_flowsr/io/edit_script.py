@@ -77,7 +77,9 @@ def edit_script(facts: Mapping[str, Any], writer: Writer) -> str:
     of_model = isinstance(base, Mapping)
     downscaled = not of_model and facts.get("lr") == "downscale"
     edits = [dict(edit) for edit in facts["edits"]]
-    steps = [_step(facts, edit, i, writer) for i, edit in enumerate(edits)]
+    steps = [
+        _step(facts, edit, i, writer, padded=downscaled) for i, edit in enumerate(edits)
+    ]
     begin = _begin(base, writer) if isinstance(base, Mapping) else _FROM_HR
     source = facts["source_sha256"] if of_model or not downscaled else _hr(facts)
     crop = "" if downscaled else writer.crop(facts)
@@ -142,52 +144,88 @@ def _begin(base: Mapping[str, Any], writer: Writer) -> str:
 
 
 def _arrays(edit: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an edit is no option: where it was, and its pixels."""
-    return {k: edit[k] for k in ("mask", "pixels") if k in edit}
+    """What of an edit is no option: where it was, its pixels, and a map."""
+    found = {k: edit[k] for k in ("mask", "pixels") if k in edit}
+    if isinstance(edit.get("temperature"), Mapping):
+        found["temperature"] = edit["temperature"]
+    return found
 
 
 def _step(
-    facts: Mapping[str, Any], edit: Mapping[str, Any], index: int, writer: Writer
+    facts: Mapping[str, Any],
+    edit: Mapping[str, Any],
+    index: int,
+    writer: Writer,
+    *,
+    padded: bool,
 ) -> str:
-    """Lines that repeat one edit."""
+    """Lines that repeat one edit; ``padded``: of an image that fits by padding."""
     operation = edit.get("operation")
     label = f"{index + 1}: {edit.get('label') or operation}"
     if operation not in _CALLS:
         raise _no_script(index, label, f"'{operation}' depends on more than it tells")
     if reason := differing(facts, edit):
         raise _no_script(index, label, reason)
-    for name in ("mask", "pixels"):
-        packed = edit.get(name, {})
+    for name, packed in _arrays(edit).items():
         if not isinstance(packed, Mapping):
             raise _no_script(index, label, f"the {name} of it is only named")
         if LEFT_OUT in packed:
             raise _no_script(index, label, str(packed[LEFT_OUT]))
-    lines = [f"    # {writer.harmless(label)}"]
+    lines = [f"# {writer.harmless(label)}"]
     if operation in ("paste", "paint", "content", "transfer"):
         if "pixels" not in edit:
             raise _no_script(index, label, "its pixels are not in the record")
         box = ", ".join(f"{int(a)}:{int(b)}" for a, b in edit.get("box", ())) or "..."
-        into = "hr"
-        if operation == "transfer":
-            into = "pasted"
-            lines.append("    pasted = hr.copy()")
-        lines.append(f'    {into}[{box}] = unpack(EDITS[{index}]["pixels"])')
-    if _CALLS[operation]:
-        # What equals the record's own is not repeated in the list of edits.
-        known = {**{k: facts[k] for k in ("seed", "temperature")}, **edit}
-        wanted = {k: known[k] for k in _METHODS[_CALLS[operation]] if k in known}
-        if isinstance(wanted.get("temperature"), Mapping):
-            reason = "its temperature is a map; only one number is repeated"
-            raise _no_script(index, label, reason)
+        put = f'[{box}] = unpack(EDITS[{index}]["pixels"])'
+        lines += _put(put, beside=operation == "transfer", padded=padded)
+    method = _CALLS[operation]
+    if method:
         mask = f'fitted(unpack(EDITS[{index}]["mask"]))' if "mask" in edit else "None"
-        told = ", ".join(f"{k}={_option(k, v)!r}" for k, v in wanted.items())
-        if operation == "transfer":
-            told = told.replace("collections=", "normalisation=")
-            lines.append(f"    edit = transferring(post, hr, pasted, {mask}, {told})")
-            lines.append("    hr = post.finish(edit).array")
+        told = _keywords(facts, edit, index, method)
+        if method == "transfer":
+            lines.append(f"edit = transferring(post, hr, pasted, {mask}, {told})")
+            lines.append("hr = post.finish(edit).array")
         else:
-            lines.append(f"    hr = post.{_CALLS[operation]}(hr, {mask}, {told})")
-    return "\n".join(lines) + "\n"
+            lines.append(f"hr = post.{method}(hr, {mask}, {told})")
+    return "".join(f"    {line}\n" for line in lines)
+
+
+def _put(put: str, *, beside: bool, padded: bool) -> list[str]:
+    """Lines that put pixels into the image, or into a copy beside it.
+
+    What was padded is mirrored again: pixels at its end are seen in the padding too.
+    """
+    into = "pasted" if beside else "hr"
+    lines = ["hr = whole.cropped(hr)"] if padded else []
+    if beside or padded:
+        lines.append(f"{into} = hr.copy()")
+    lines.append(f"{into}{put}")
+    if padded and beside:
+        lines.append('pasted = whole.fitted(pasted, "pasted")')
+    return [*lines, 'hr = whole.fitted(hr, "hr")'] if padded else lines
+
+
+def _keywords(
+    facts: Mapping[str, Any], edit: Mapping[str, Any], index: int, method: str
+) -> str:
+    """Keywords of the operation of an edit."""
+    # What equals the record's own is not repeated in the list of edits; a map of the
+    # posterior's is what it takes by itself.
+    own = {k: facts[k] for k in ("seed", "temperature")}
+    own = {k: v for k, v in own.items() if not isinstance(v, Mapping)}
+    known, told = {**own, **edit}, []
+    for name in _METHODS[method]:
+        if name not in known:
+            continue
+        keyword, value = name, known[name]
+        if method == "transfer" and name == "collections":
+            keyword = "normalisation"
+        if name == "temperature" and isinstance(value, Mapping):
+            text = f'fitted(unpack(EDITS[{index}]["temperature"]))'
+        else:
+            text = repr(_option(name, value))
+        told.append(f"{keyword}={text}")
+    return ", ".join(told)
 
 
 def _option(name: str, value: Any) -> Any:
