@@ -716,3 +716,80 @@ def test_another_model_is_warned_of_and_noted(qtbot, dock, model):
     assert edited.metadata[NAMESPACE]["edits"][1]["model"] == "other"
     with pytest.raises(OptionError, match=r"edit 2: .* another model"):
         flowsr.provenance_script(edited.metadata)
+
+
+# --- the mask and what the dock did ------------------------------------------------
+
+
+def test_the_masks_undo_after_the_docks_makes_no_edit(qtbot, automatic, hr):
+    dock = automatic
+    dock.session.brush_size = 6
+    mask = dock.new_mask()
+    stroke(qtbot, dock, mask, (12, 16))
+    edited = dock.session.target
+    first = edited.data.copy()
+    stroke(qtbot, dock, mask, (60, 70))
+    second, runs, history = edited.data.copy(), [], dock.layers.history(edited)
+    dock.run = lambda: runs.append(1)
+    dock.undo()
+    np.testing.assert_array_equal(edited.data, first)
+    dock.undo()
+    for _ in range(2):
+        mask.undo()
+        qtbot.wait(300)
+        np.testing.assert_array_equal(edited.data, hr)
+    assert not mask.data.any()
+    for state in (first, second):
+        mask.redo()
+        qtbot.waitUntil(lambda s=state: (edited.data == s).all(), timeout=WAIT)
+    mask.undo()
+    qtbot.waitUntil(lambda: (edited.data == first).all(), timeout=WAIT)
+    dock.redo()
+    mask.redo()
+    qtbot.wait(300)
+    np.testing.assert_array_equal(edited.data, second)
+    assert not runs
+    assert len(history) == 2
+
+
+def test_a_mask_that_is_left_is_let_go(qtbot, dock):
+    old = dock.new_mask()
+    new = dock.new_mask()
+    assert not old.keymap
+    assert len(new.keymap) == 1
+    new.brush_size = 9
+    old.brush_size = 33
+    assert dock.session.brush_size == 9
+    dock.session.mask = None
+    assert not new.keymap
+    dock.session.mask = old
+    old.brush_size = 21
+    assert dock.session.brush_size == 21
+
+
+def test_a_target_chosen_meanwhile_stays(qtbot, dock, viewer, hr, monkeypatch):
+    painted(dock)
+    other = viewer.add_image(
+        hr, name="other", scale=(0.25, 0.25), translate=(2.875, 3.875)
+    )
+    gate = Gate(dock.session.model.flow, monkeypatch)
+    dock.run()
+    qtbot.waitUntil(lambda: gate.calls == 1, timeout=WAIT)
+    dock.session.target = other
+    gate.open()
+    finish(qtbot, dock)
+    assert dock.session.target is other
+    (edited,) = (x for x in viewer.layers if is_edit_layer(x))
+    assert (edited.data != hr).any()
+
+
+def test_a_removed_shape_is_a_stroke(qtbot, dock, viewer):
+    place = {"scale": (0.25, 0.25), "translate": (2.875, 3.875)}
+    box = np.array([[10, 12], [10, 20], [16, 20], [16, 12]])
+    shapes = viewer.add_shapes([box, box + 30], ndim=2, **place)
+    dock.session.mask, dock.session.automatic = shapes, True
+    shapes.selected_data = {1}
+    shapes.remove_selected()
+    qtbot.waitUntil(
+        lambda: is_edit_layer(dock.session.target) and not dock.is_running, timeout=WAIT
+    )

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from docks import finish
+from docks import WAIT, Gate, finish
 from napari.components import ViewerModel
 
 import napari_flowsr as flowsr
@@ -138,3 +138,18 @@ def test_what_cannot_be_written_or_read_is_told(qtbot, edited, make_tiny, tmp_pa
     assert not list(later.viewer.layers)
     assert len(viewer.layers) == count
     later.leave()
+
+
+def test_cancelled_reading_is_told_as_such(qtbot, edited, tmp_path, monkeypatch):
+    viewer, dock = edited
+    edit(qtbot, dock)
+    path = written(qtbot, dock, tmp_path / "a")
+    count = len(viewer.layers)
+    gate = Gate(dock.session.model.flow, monkeypatch)
+    dock.files.open(path)
+    qtbot.waitUntil(lambda: gate.calls == 1, timeout=WAIT)
+    dock.cancel()
+    gate.open()
+    finish(qtbot, dock)
+    assert dock.bar.status.text() == "Cancelled. Nothing was changed."
+    assert len(viewer.layers) == count

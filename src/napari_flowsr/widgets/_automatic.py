@@ -55,17 +55,26 @@ class Automatic(QObject):
             return
         layer = dock.session.target
         history = dock.layers.history(layer) if is_edit_layer(layer) else None
-        last = None if history is None else history.last
-        following = None if history is None else history.next
+        last = _strokes(None if history is None else history.last)
+        following = _strokes(None if history is None else history.next)
+        undone = () if history is None else history.undone
         if self._pending is not None:  # its edit has not come yet
             before = self._pending.before
             dock.cancel()
             self._run(before, now)
-        elif following is not None and _strokes(following).after == now:
+        elif following == Stroke(seen, now):
             dock.redo()
-        elif last is not None and _strokes(last).after == seen:
+        elif last == Stroke(now, seen):
             dock.undo()
-            self._run(_strokes(last).before, now)
+        elif now in (following.before, last.after):
+            pass  # the image is that of this mask: the dock was undone before it
+        elif seen in [_strokes(change).after for change in undone]:
+            pass  # the edit of what goes from the mask was undone in the dock
+        elif following.after == now:
+            dock.redo()
+        elif last.after == seen:
+            dock.undo()
+            self._run(last.before, now)
         else:
             self._run(seen, now)
 
@@ -84,5 +93,5 @@ class Automatic(QObject):
 
 def _strokes(change: Any) -> Stroke:
     """Strokes that led to an edit; those of others match no state of a mask."""
-    extra = change.extra
+    extra = getattr(change, "extra", None)
     return extra if isinstance(extra, Stroke) else Stroke(-1, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from napari_flowsr.widgets import _preferences
@@ -27,20 +28,32 @@ class Brush:
 
     def __init__(self, session: EditSession) -> None:
         self._session = session
+        self._mask: weakref.ref[Any] | None = None
         session.events.brush_size.connect(self._show)
         for name in ("brush_size", "feather"):
             getattr(session.events, name).connect(self._keep, check_nargs=False)
 
+    @property
+    def mask(self) -> Any:
+        """The mask that was taken last, or ``None``."""
+        return None if self._mask is None else self._mask()
+
     def take(self, mask: Any) -> None:
-        """Follow the brush of this mask."""
-        if getattr(mask, "_type_string", "") == "labels":
-            mask.events.brush_size.disconnect(self._changed)
+        """Follow the brush of this mask, and of no other."""
+        self.drop()
+        self._mask = weakref.ref(mask)
+        if mask._type_string == "labels":
             mask.events.brush_size.connect(self._changed)
 
-    def release(self, mask: Any) -> None:
-        """Let go of the mask, and of what is kept."""
+    def drop(self) -> None:
+        """Let go of the mask."""
+        mask, self._mask = self.mask, None
         if getattr(mask, "_type_string", "") == "labels":
             mask.events.brush_size.disconnect(self._changed)
+
+    def release(self) -> None:
+        """Let go of the mask, and of what is kept."""
+        self.drop()
         for name in ("brush_size", "feather"):
             getattr(self._session.events, name).disconnect(self._keep)
 

@@ -49,10 +49,16 @@ class EditFiles(QObject):
     ----------
     dock : EditDock
         Owner; held weakly.
+
+    Attributes
+    ----------
+    is_unfinished : bool
+        A file is being written or read.
     """
 
     def __init__(self, dock: Any) -> None:
         super().__init__(dock)
+        self.is_unfinished = False
         self._dock = weakref.ref(dock)
 
     def save_clicked(self) -> None:
@@ -121,7 +127,7 @@ class EditFiles(QObject):
             )  # fmt: skip
             yield _Saved(save_edit(file, edit))
 
-        return dock._start(events, file.name).worker
+        return self._start(dock, events, file)
 
     # --- reading ----------------------------------------------------------------------
 
@@ -142,7 +148,12 @@ class EditFiles(QObject):
             model = _model_of(edit, chosen, device)
             yield _Opened(file, edit, _decoded(edit, model, device), model)
 
-        return dock._start(events, file.name).worker
+        return self._start(dock, events, file)
+
+    def _start(self, dock: Any, make: Callable[[], Iterator[Any]], file: Path) -> Any:
+        worker = dock._start(make, file.name).worker
+        self.is_unfinished = True
+        return worker
 
     def _there(self) -> Any:
         dock = self._dock()
@@ -157,6 +168,7 @@ class EditFiles(QObject):
         dock = self._dock()
         if dock is None or not isinstance(event, _Saved | _Opened):
             return False
+        self.is_unfinished = False
         if isinstance(event, _Saved):
             size = event.path.stat().st_size
             dock.bar.say(f"Written to {event.path} ({size / 2**20:.1f} MiB).")

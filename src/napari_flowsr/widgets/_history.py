@@ -176,6 +176,11 @@ class History:
         return self._changes[self._done] if self.can_redo else None
 
     @property
+    def undone(self) -> tuple[Change, ...]:
+        """The edits that were undone; `redo` takes the first."""
+        return tuple(self._changes[self._done :])
+
+    @property
     def nbytes(self) -> int:
         """Memory of all edits."""
         return sum(change.nbytes for change in self._changes)

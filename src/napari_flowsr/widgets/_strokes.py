@@ -15,16 +15,30 @@ __all__ = ["Stroke", "StrokeWatch", "checksum"]
 
 _CALM = 120  # ms without a change, after which a change without the mouse counts
 _LIFTED = 20  # ms after the mouse was let go: what napari does then is done
-_DONE = ("added", "changed")  # shapes are done; "adding" and "changing" come before
+# Shapes are done; "adding", "changing" and "removing" come before.
+_DONE = ("added", "changed", "removed")
 
 
 def checksum(mask: Any) -> int:
-    """Of what is painted; a changed view of the same mask changes nothing."""
+    """Of what is painted; a changed view of the same mask changes nothing.
+
+    A mask that is computed when it is looked at is left so: of it, the shown plane.
+    """
     if mask._type_string == "shapes":
         parts = [np.asarray(x, float).tobytes() for x in mask.data]
         kinds = repr(list(mask.shape_type)).encode()
         return zlib.crc32(kinds + b"".join(parts))
-    return zlib.crc32(np.ascontiguousarray(mask.data).data)
+    whole = isinstance(mask.data, np.ndarray)
+    values = mask.data if whole else mask._slice.image.raw
+    return zlib.crc32(np.ascontiguousarray(values).data)
+
+
+def _steps(mask: Any) -> tuple[int, int] | None:
+    """How many strokes can be undone and redone; ``None``: it is not told."""
+    # No event tells undo from a moved slider, and summing a large mask takes a while.
+    undo = getattr(mask, "_undo_history", None)
+    redo = getattr(mask, "_redo_history", None)
+    return None if undo is None or redo is None else (len(undo), len(redo))
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,7 @@ class StrokeWatch(QObject):
         self._mask: weakref.ref[Any] | None = None
         self._is_down = self._is_painted = False
         self.seen = 0
+        self._steps: tuple[int, int] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._look)
@@ -91,6 +106,7 @@ class StrokeWatch(QObject):
         self._mask, self._is_down = None, False
         if mask is not None:
             self._mask, self.seen = weakref.ref(mask), checksum(mask)
+            self._steps = _steps(mask)
             for name in ("paint", "set_data", "data"):
                 if hasattr(mask.events, name):
                     getattr(mask.events, name).connect(self._changed)
@@ -123,6 +139,9 @@ class StrokeWatch(QObject):
             return
         if self._is_shapes and not self._is_painted:
             return  # shapes have no undo: they change only when one is done
+        steps, self._steps = self._steps, _steps(mask)
+        if not self._is_painted and steps is not None and steps == self._steps:
+            return  # the view is another: slider, zoom, look
         now, was_painted = checksum(mask), self._is_painted
         self._is_painted = False
         if now == self.seen:

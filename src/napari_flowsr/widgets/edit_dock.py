@@ -192,6 +192,9 @@ class EditDock(RunDock):
 
     def _mask_changed(self, *_: Any) -> None:
         mask, session = self.session.mask, self.session
+        if (old := self._brush.mask) is not None and old is not mask:
+            self._keys.release(old)
+            self._brush.drop()
         if mask is not None:
             self._keys.bind(mask, {self.key: self.roll})
             self._brush.take(mask)
@@ -236,9 +239,10 @@ class EditDock(RunDock):
         raise NotImplementedError("Pages prepare their runs.")
 
     def _is_unfinished(self) -> bool:
-        return self._context is not None
+        return self._context is not None or self.files.is_unfinished
 
     def _on_end(self) -> None:
+        self.files.is_unfinished = False
         self._context = self._page = self._version = None
         super()._on_end()
         if not self._is_wanted:
@@ -296,7 +300,8 @@ class EditDock(RunDock):
         array = context.target_array()
         layer = self.layers.make(viewer, context._binding.pairing, array, record)
         self._kept.hand_on(context.target, layer)
-        self.session.target = layer
+        if self.session.target is context.target:  # else a person went on meanwhile
+            self.session.target = layer
         return layer
 
     def undo(self) -> None:
@@ -335,7 +340,7 @@ class EditDock(RunDock):
             self._proposing.release()
             self._keys.release()
             self._kept.clear()
-            self._brush.release(self.session.mask)
+            self._brush.release()
         super().leave()
 
 
