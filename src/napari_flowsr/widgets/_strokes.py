@@ -33,12 +33,16 @@ def checksum(mask: Any) -> int:
     return zlib.crc32(np.ascontiguousarray(values).data)
 
 
-def _steps(mask: Any) -> tuple[int, int] | None:
-    """How many strokes can be undone and redone; ``None``: it is not told."""
-    # No event tells undo from a moved slider, and summing a large mask takes a while.
-    undo = getattr(mask, "_undo_history", None)
-    redo = getattr(mask, "_redo_history", None)
-    return None if undo is None or redo is None else (len(undo), len(redo))
+def _glance(mask: Any) -> Any:
+    """What differs after an undo, and where the shown plane has other values.
+
+    No event tells undo from a moved slider, and to sum a large mask takes a while.
+    """
+    if mask._type_string == "shapes":
+        return None
+    steps = [len(getattr(mask, f"_{x}_history", ())) for x in ("undo", "redo")]
+    plane = np.ascontiguousarray(mask._slice.image.raw)
+    return *steps, zlib.crc32(plane.data)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class StrokeWatch(QObject):
         self._mask: weakref.ref[Any] | None = None
         self._is_down = self._is_painted = False
         self.seen = 0
-        self._steps: tuple[int, int] | None = None
+        self._seen_plane: Any = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._look)
@@ -106,7 +110,7 @@ class StrokeWatch(QObject):
         self._mask, self._is_down = None, False
         if mask is not None:
             self._mask, self.seen = weakref.ref(mask), checksum(mask)
-            self._steps = _steps(mask)
+            self._seen_plane = _glance(mask)
             for name in ("paint", "set_data", "data"):
                 if hasattr(mask.events, name):
                     getattr(mask.events, name).connect(self._changed)
@@ -139,8 +143,8 @@ class StrokeWatch(QObject):
             return
         if self._is_shapes and not self._is_painted:
             return  # shapes have no undo: they change only when one is done
-        steps, self._steps = self._steps, _steps(mask)
-        if not self._is_painted and steps is not None and steps == self._steps:
+        before, self._seen_plane = self._seen_plane, _glance(mask)
+        if not self._is_painted and not self._is_shapes and before == self._seen_plane:
             return  # the view is another: slider, zoom, look
         now, was_painted = checksum(mask), self._is_painted
         self._is_painted = False
