@@ -307,7 +307,7 @@ def test_what_cannot_be_used_is_named(make_compact, image, options, said):
 
 def test_a_degradation_that_is_not_known_is_refused_with_a_remedy(make_compact):
     other = make_compact(degradation=Degradation("motion"))
-    with pytest.raises(OptionError, match="'motion'.*Choose another model") as error:
+    with pytest.raises(OptionError, match=r"'motion'.*Choose another model") as error:
         flowsr.restore(np.eye(9, dtype=np.float32), other)
     # There is no such option here.
     assert "consistent" not in str(error.value)
