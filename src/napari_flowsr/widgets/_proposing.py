@@ -79,19 +79,21 @@ class Proposing(QObject):
 
     def _look(self) -> None:
         """Choose of what came, unless a person chose or the dock made it."""
-        found, self._came = [x() for x in self._came], []
+        came, self._came = self._came, []
         dock = self._dock()
         if dock is None or dock.viewer is None or dock.is_running:
             return
         session, layers = dock.session, dock.viewer.layers
-        found = [x for x in found if x is not None and x in layers]
+        found = [x for x in (reference() for reference in came) if x in layers]
         plain = [x for x in found if NAMESPACE not in x.metadata]
         if session.target is None and session.image is None and plain:
             self._take(plain[0])
             return
         if session.target is None or self._is_mere():
-            results = [x for x in found if _rank(x) is not None]
-            self._take(min(results, key=_rank, default=None))
+            for kind in _DRAWN:
+                if results := [x for x in found if _is_drawn(x, kind)]:
+                    self._take(results[0])
+                    return
 
     def _is_mere(self) -> bool:
         """Whether the target is a plain image, proposed and not used yet."""
@@ -107,7 +109,6 @@ class Proposing(QObject):
         self._insertions.disconnect(self._added)
 
 
-def _rank(layer: Any) -> int | None:
+def _is_drawn(layer: Any, kind: str) -> bool:
     record = layer.metadata.get(NAMESPACE, {})
-    kind, tool = record.get("kind"), record.get("tool")
-    return _DRAWN.index(kind) if kind in _DRAWN and tool != EDIT else None
+    return bool(record.get("kind") == kind and record.get("tool") != EDIT)
