@@ -84,7 +84,7 @@ class Proposing(QObject):
         if dock is None or dock.viewer is None or dock.is_running:
             return
         session, layers = dock.session, dock.viewer.layers
-        found = [x for x in (reference() for reference in came) if x in layers]
+        found: list[Any] = [x() for x in came if x() in layers]
         plain = [x for x in found if NAMESPACE not in x.metadata]
         if session.target is None and session.image is None and plain:
             self._take(plain[0])
