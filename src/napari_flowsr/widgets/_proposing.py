@@ -57,7 +57,7 @@ class Proposing(QObject):
         """The active image, or the newest result of this plugin."""
         dock = self._dock()
         viewer = None if dock is None else dock.viewer
-        if viewer is None or dock.session.target is not None:
+        if dock is None or viewer is None or dock.session.target is not None:
             return
         active = viewer.layers.selection.active
         images = [x for x in viewer.layers if x._type_string == "image"]
