@@ -10,14 +10,16 @@ import napari_flowsr as flowsr
 from every_family import over_every_flow
 from napari_flowsr.data.degrade import downscale
 from napari_flowsr.errors import AxesError, Cancelled, FlowSRError, OptionError
+from napari_flowsr.inference.coding import UnitCoder
 from napari_flowsr.inference.consistency import Projection
 from napari_flowsr.inference.events import Progress
 from napari_flowsr.inference.paste import paste
 from napari_flowsr.inference.posterior import posterior
 from napari_flowsr.inference.reduced import reduced
+from napari_flowsr.inference.regions import lone_tile, regions
 from napari_flowsr.inference.styling import styling, transfer_style
 from napari_flowsr.inference.transfer import transfer_content, transferring
-from napari_flowsr.inference.transplant import reconciled
+from napari_flowsr.inference.transplant import _encoded, reconciled
 from napari_flowsr.models.card import Degradation, Normalisation
 
 
@@ -397,3 +399,25 @@ def test_constant_channels_stay_constant(model, image) -> None:
 def test_bad_sources_are_named(model, image, source, options, message) -> None:
     with pytest.raises((AxesError, FlowSRError), match=message):
         transfer_style(image, source, model, **options)
+
+
+def test_pixels_in_a_window_have_the_latents_of_the_whole_plane(make_compact) -> None:
+    """What is seen of the LR image does not end with the window."""
+    image = np.random.default_rng(2).normal(size=(70, 70)).astype(np.float32)
+    post = posterior(image, make_compact(), device="cpu")
+    hr = torch.from_numpy(post.sample(1))
+    setup = post._bound.setup(1)
+    coder = UnitCoder(setup, next(iter(setup.workload)))
+    mask = np.zeros((70, 70), bool)
+    mask[33:36, 33:36] = True
+    (region,) = regions(mask, setup, setup.plan)
+    assert region.window.height < 40
+    # The very tile that is decoded afterwards: one condition for both.
+    assert (lone_tile(region.window, setup, setup.plan),) == region.decoded
+    assert region.decoded[0].seen != region.window
+    pixels = coder.padded_hr(hr)
+    part = _encoded(coder.decoder, pixels, region.window, False)
+    whole = coder.encode(hr).crop(part.spec)
+    w, (z,), (expected,) = region.window, part.levels, whole.levels
+    here = (..., slice(33 - w.y, 36 - w.y), slice(33 - w.x, 36 - w.x))
+    assert (z[here] - expected[here]).abs().max() < 1e-4

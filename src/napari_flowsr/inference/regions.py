@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari_flowsr.inference.setup import Setup
     from napari_flowsr.inference.tiles import TilePlan
 
-__all__ = ["Region", "marked", "reached", "regions"]
+__all__ = ["Region", "lone_tile", "marked", "reached", "regions"]
 
 _LAYER = 2
 """Cells that one layer of a flow reaches to each side: two 3 x 3 convolutions."""
@@ -119,22 +119,29 @@ def regions(mask: Mask, setup: Setup, plan: TilePlan) -> list[Region]:
     return found
 
 
+def lone_tile(window: Window, setup: Setup, plan: TilePlan) -> Tile | None:
+    """The tile that encodes and decodes a window at once; None if it is too large."""
+    if plan.is_whole:
+        return Tile(window, window)
+    side = plan.tile + 2 * setup.flow.halo
+    if window.height * window.width > side * side:
+        return None
+    reach = setup.flow.condition_reach
+    return Tile(window, window, None if reach is None else plan.grown(window, reach))
+
+
 def _region(
     changed: Mask, inner: Window, outer: Window, setup: Setup, plan: TilePlan
 ) -> Region:
     flow, halo = setup.flow, setup.flow.halo
     coarsest = max(math.ceil(1 / level.rate) for level in setup.whole.levels)
-    border, seen = 2 * _LAYER * coarsest, None
-    window = plan.grown(inner, halo + border)
-    if flow.condition_reach is not None:
-        window = plan.grown(inner, flow.latent_reach + border)
-        seen = plan.grown(window, flow.condition_reach)
-    side = plan.tile + 2 * halo
+    # Where conditions are cropped, only what latents reach has to be in the window.
+    reach = halo if flow.condition_reach is None else flow.latent_reach
+    window = plan.grown(inner, reach + 2 * _LAYER * coarsest)
     if plan.is_whole:
-        window, seen = Window(0, 0, *plan.size), None
-    if plan.is_whole or window.height * window.width <= side * side:
-        one = (Tile(window, window, seen),)
-        return Region(window, one, one, changed)
+        window = Window(0, 0, *plan.size)
+    if (alone := lone_tile(window, setup, plan)) is not None:
+        return Region(window, (alone,), (alone,), changed)
     box = plan.grown(outer, 0)
     decoded = tuple(t for t in plan.over(box) if _overlaps(changed, t.core))
     window = plan.grown(box, halo)

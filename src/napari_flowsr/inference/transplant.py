@@ -21,7 +21,7 @@ from napari_flowsr.inference.changes import Normalise
 from napari_flowsr.inference.consistency import Projection, lr_residual
 from napari_flowsr.inference.decoder import UnitDecoder
 from napari_flowsr.inference.encoding import encode_steps, fitting
-from napari_flowsr.inference.tiles import Tile
+from napari_flowsr.inference.regions import lone_tile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,9 @@ def _encoded(
     """
 
     def work(plan: TilePlan) -> Latents:
-        tiles = _tiles(plan, window)
+        # As it is where the window was encoded before: at once, if it can be.
+        alone = lone_tile(window, decoder.setup, plan)
+        tiles = plan.over(window) if alone is None else [alone]
         keep = decodes and len(tiles) == 1
         steps = encode_steps(decoder, hr, tiles, window=window, keep=keep)
         while True:
@@ -112,14 +114,6 @@ def _encoded(
 
     with torch.no_grad():
         return fitting(decoder, work)
-
-
-def _tiles(plan: TilePlan, window: Window) -> list[Tile]:
-    """The window at once, as it is where it was encoded before; else in tiles."""
-    side = plan.tile + 2 * plan.halo
-    if plan.is_whole or window.height * window.width <= side * side:
-        return [Tile(window, window)]
-    return plan.over(window)
 
 
 def reconciled(
