@@ -250,3 +250,29 @@ def test_outputs_are_placed_where_they_belong(session):
     on_lr = Image(np.zeros((17, 20)), **bound(session).placed(on_lr=True))
     np.testing.assert_allclose(on_lr.scale, (0.5, 0.5))
     np.testing.assert_allclose(on_lr.translate, (3, 4))
+
+
+def test_a_model_chosen_by_its_name_is_the_one_of_the_record():
+    """The header of a file of ours does not tell its own hash."""
+    import napari_flowsr as flowsr
+
+    image = lr()
+    target = hr()
+    target.metadata[NAMESPACE] = {
+        "tool": "edit",
+        "kind": "edited",
+        "source_name": "lr",
+        "model": "micro-2x",
+        "model_sha256": flowsr.load_model("micro-2x", device="cpu").card.sha256,
+    }
+    target.metadata["napari-flowsr-layer"] = {
+        "source": str(image.unique_id),
+        "layer": str(target.unique_id),
+    }
+    session = EditSession(model="micro-2x", image=image, target=target)
+    assert is_edit_layer(target)
+    assert session.warnings() == {}
+    session.model = flowsr.load_model("micro-2x", device="cpu")
+    assert session.warnings() == {}
+    session.model = "micro-4x"
+    assert "'micro-4x'" in session.warnings()["model"]

@@ -12,6 +12,7 @@ from psygnal import SignalGroupDescriptor
 
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.io.provenance import NAMESPACE
+from napari_flowsr.models.card import ModelCard
 from napari_flowsr.widgets._checks import check_image_layer, check_whole
 from napari_flowsr.widgets._edit_geometry import Pairing
 from napari_flowsr.widgets._session import Session
@@ -35,6 +36,13 @@ _OTHER = (
     "they agree with, and no script can remake the image."
 )
 _KEPT = ("image", "target", "mask", "page")  # what 'Restore defaults' leaves
+
+
+def _is_other_model(card: ModelCard, record: Mapping[str, Any]) -> bool:
+    """Whether a record names another model; the header of a file lacks its hash."""
+    if card.sha256 and record.get("model_sha256"):
+        return bool(card.sha256 != record["model_sha256"])
+    return bool(record.get("model")) and card.name != record["model"]
 
 
 def is_edit_layer(layer: Any) -> bool:
@@ -141,8 +149,7 @@ class EditSession(Session):
             found["image"] = _OTHER.format(
                 self.target.name, _lr_of(record), f"'{self.image.name}'"
             )
-        known = record.get("model_sha256")
-        if card is not None and known and card.sha256 != known:
+        if card is not None and _is_other_model(card, record):
             used, now = f"the model '{record.get('model')}'", f"'{card.name}'"
             found["model"] = _OTHER.format(self.target.name, used, now)
         return found
