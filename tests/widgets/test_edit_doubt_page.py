@@ -109,3 +109,11 @@ def test_a_constant_image_has_no_density(qtbot, model):
     (layer,) = driver.run(page)
     assert np.isnan(layer.data).all()
     assert "no density" in page.meaning.text()
+
+
+def test_tiles_that_hardly_differ_from_samples_do_not_look_alarming(page, driver):
+    page.compare.setChecked(True)
+    (layer,) = driver.run(page)
+    low, high = layer.contrast_limits
+    assert low == min(-1.0, layer.data.min())
+    assert high == max(1.0, layer.data.max())

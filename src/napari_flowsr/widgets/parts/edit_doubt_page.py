@@ -19,6 +19,7 @@ from napari_flowsr.widgets.parts.run_bar import WARNING
 
 __all__ = ["DoubtPage"]
 
+_TELLING = 1.0  # bits per dimension: half or twice as likely, in each of them
 _COLORMAP = "viridis"  # apart from that of spreads: bright is unlikely, not uncertain
 _SAMPLES = 4  # of the model's own that the target is compared with
 
@@ -110,7 +111,7 @@ class DoubtPage(QWidget):
                 "metadata": {NAMESPACE: record},
                 "colormap": _COLORMAP,
                 "opacity": 0.6,  # what it is about shows through
-                "contrast_limits": _limits(bits),
+                "contrast_limits": _limits(bits, samples),
                 "rgb": False,
             }
             layer = Output(bits, options | placed)
@@ -155,11 +156,17 @@ def _own(post: Any, tile: int, n: int) -> Generator[Any, None, Map]:
     return np.asarray(total / n, np.float32)
 
 
-def _limits(bits: Map) -> tuple[float, float]:
+def _limits(bits: Map, samples: int) -> tuple[float, float]:
+    """Ends of the colours; compared with samples, no less than a bit around 0.
+
+    Otherwise differences that mean nothing would look like the worst ones.
+    """
     finite = bits[np.isfinite(bits)]
     if not finite.size:
         return 0.0, 1.0
     low, high = float(finite.min()), float(finite.max())
+    if samples:
+        return min(low, -_TELLING), max(high, _TELLING)
     return low, high if high > low else low + 1.0
 
 
