@@ -81,7 +81,7 @@ class Pyramid(ConditionalFlow):
         return LatentSpec((fine, coarse), lr_size, (2 * h, 2 * w))
 
     def encode(self, hr: Tensor, cond: Condition) -> Encoded:
-        raise NotImplementedError
+        raise NotImplementedError("It is there to explode, and is only decoded.")
 
     def decode(self, latents: Latents, cond: Condition) -> Tensor:
         fine, coarse = latents.levels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
@@ -24,7 +24,6 @@ from napari_flowsr.widgets._edit_session import (
 )
 from napari_flowsr.widgets._edit_sources import Binding, Kept
 from napari_flowsr.widgets._keys import LayerKeys, free_key
-from napari_flowsr.widgets._layers import Source
 from napari_flowsr.widgets._preferences import read_preferences
 from napari_flowsr.widgets._proposing import NO_IMAGE, Proposing, hint_of
 from napari_flowsr.widgets.parts.edit_form import EditForm
@@ -234,9 +233,6 @@ class EditDock(RunDock):
         """Take the next seed and re-sample."""
         self.session.page = ResamplePage.title
         self.form.page.roll()
-
-    def _prepare(self, source: Source) -> Callable[[], Iterable[Any]]:
-        raise NotImplementedError("Pages prepare their runs.")
 
     def _is_unfinished(self) -> bool:
         return self._context is not None or self.files.is_unfinished

@@ -21,7 +21,7 @@ from napari_flowsr.widgets.parts.fields import Bindings, find_data
 from napari_flowsr.widgets.parts.prior_warning import PriorWarning
 from napari_flowsr.widgets.parts.scale_fields import ScaleFields
 
-__all__ = ["AdvancedFields"]
+__all__ = ["AdvancedFields", "NanFields"]
 
 
 class AdvancedFields(QCollapsible):
@@ -162,3 +162,15 @@ def _devices() -> dict[str, str]:
     if torch.backends.mps.is_available():
         found["mps"] = "Apple GPU"
     return found
+
+
+class NanFields(AdvancedFields):
+    """NaN pixels, device and tile: for docks without samples."""
+
+    def _image_options(self, rows: QFormLayout) -> None:
+        self.nan = self._choice(
+            "nan",
+            {"raise": "refuse the image", "fill": "fill them"},
+            "Pixels without value",
+        )
+        rows.addRow("NaN pixels", self.nan)

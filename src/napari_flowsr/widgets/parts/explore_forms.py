@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -86,9 +87,9 @@ class Form(QWidget):
         """Field to the reason why there can be no run."""
         return {}
 
+    @abstractmethod
     def prepare(self, context: EditContext) -> Callable[[], Iterable[Any]]:
         """As `EditPage.prepare`."""
-        raise NotImplementedError
 
     def told(self, value: float) -> str:
         """What an image of its stack is, in words."""

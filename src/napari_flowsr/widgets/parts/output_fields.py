@@ -1,14 +1,14 @@
-"""Fields of the Upscale dock: what is added to the viewer, and its pixel size."""
+"""Fields of docks that run: what is added to the viewer, and its pixel size."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QLineEdit, QVBoxLayout
 
 from napari_flowsr.widgets._calibration import takes_pixel_size, was_given
 from napari_flowsr.widgets._geometry import in_pixels, pixel_um
-from napari_flowsr.widgets._session import OUTPUT_KINDS
 from napari_flowsr.widgets.parts.fields import Bindings
 
 __all__ = ["OutputFields"]
@@ -30,10 +30,18 @@ class OutputFields:
         Where to put them.
     bindings : Bindings
         Of the session.
+    kinds : mapping
+        Label and tip of each kind that the session has; those of the Upscale dock if
+        not given. Of samples it is asked whether they are one stack.
     """
 
-    def __init__(self, rows: QFormLayout, bindings: Bindings) -> None:
-        self.session, self._bindings = bindings.session, bindings
+    def __init__(
+        self,
+        rows: QFormLayout,
+        bindings: Bindings,
+        kinds: Mapping[str, tuple[str, str]] = _KINDS,
+    ) -> None:
+        self.session, self._bindings, self._labels = bindings.session, bindings, kinds
         self._add_kinds(rows)
         self._add_pixel_size(rows)
         self.session.events.image.connect(self._image_changed)
@@ -42,24 +50,27 @@ class OutputFields:
 
     def _add_kinds(self, rows: QFormLayout) -> None:
         self.kinds: dict[str, QCheckBox] = {}
-        column = QVBoxLayout()
-        for kind in OUTPUT_KINDS:
-            label, tip = _KINDS[kind]
+        column = self.kinds_row = QVBoxLayout()
+        for kind, (label, tip) in self._labels.items():
             box = QCheckBox(label)
             box.setToolTip(tip)
             box.toggled.connect(self._kinds_toggled)
             self.kinds[kind] = box
             column.addWidget(box)
+        if "samples" in self.kinds:
+            column.insertLayout(1, self._stacking())
+        self.session.events.outputs.connect(self._show_kinds)
+        self._show_kinds()
+        rows.addRow("Outputs", column)
+
+    def _stacking(self) -> QHBoxLayout:
         self.stack = QCheckBox("as one stack with a slider")
         self.stack.setToolTip("Otherwise each sample is a layer of its own")
         self._bindings.check_box("stack", self.stack)
         indented = QHBoxLayout()
         indented.addSpacing(18)
         indented.addWidget(self.stack)
-        column.insertLayout(1, indented)
-        self.session.events.outputs.connect(self._show_kinds)
-        self._show_kinds()
-        rows.addRow("Outputs", column)
+        return indented
 
     def _add_pixel_size(self, rows: QFormLayout) -> None:
         self.pixel_size = QLineEdit()
@@ -76,14 +87,18 @@ class OutputFields:
 
     def _kinds_toggled(self) -> None:
         self.session.outputs = tuple(k for k, b in self.kinds.items() if b.isChecked())
-        self.stack.setEnabled(self.kinds["samples"].isChecked())
+        self._show_whether_stacked()
 
     def _show_kinds(self, *_: Any) -> None:
         for kind, box in self.kinds.items():
             box.blockSignals(True)
             box.setChecked(kind in self.session.outputs)
             box.blockSignals(False)
-        self.stack.setEnabled("samples" in self.session.outputs)
+        self._show_whether_stacked()
+
+    def _show_whether_stacked(self) -> None:
+        if "samples" in self.kinds:
+            self.stack.setEnabled(self.kinds["samples"].isChecked())
 
     def _read_pixel_size(self) -> float | None:
         text = self.pixel_size.text().strip().replace(",", ".")

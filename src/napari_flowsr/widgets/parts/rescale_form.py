@@ -7,7 +7,6 @@ from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QFileDialog,
     QFormLayout,
@@ -22,11 +21,10 @@ from napari_flowsr.inference.rescale import HOW_TO_GET_ONE
 from napari_flowsr.inference.rescale_error import human_bytes
 from napari_flowsr.inference.rescaled import SUFFIX, RescaledLatents
 from napari_flowsr.widgets._rescale_session import (
-    RESCALE_OUTPUTS,
     RescaleSession,
     can_rescale,
 )
-from napari_flowsr.widgets.parts.advanced_fields import AdvancedFields
+from napari_flowsr.widgets.parts.advanced_fields import NanFields
 from napari_flowsr.widgets.parts.fields import Bindings
 from napari_flowsr.widgets.parts.input_fields import InputFields
 from napari_flowsr.widgets.parts.model_choice import ModelChoice
@@ -47,45 +45,6 @@ class _Drawing(SamplingFields):
 
     def _samples(self, rows: QFormLayout, bindings: Bindings) -> None:
         pass
-
-
-class _Outputs(OutputFields):
-    """Kinds of outputs, and the pixel size that is written into them."""
-
-    def _add_kinds(self, rows: QFormLayout) -> None:
-        self.kinds: dict[str, QCheckBox] = {}
-        column = self.kinds_row = QVBoxLayout()
-        for kind in RESCALE_OUTPUTS:
-            label, tip = _KINDS[kind]
-            box = QCheckBox(label)
-            box.setToolTip(tip)
-            box.toggled.connect(self._kinds_toggled)
-            self.kinds[kind] = box
-            column.addWidget(box)
-        self.session.events.outputs.connect(self._show_kinds)
-        self._show_kinds()
-        rows.addRow("Outputs", column)
-
-    def _kinds_toggled(self) -> None:
-        self.session.outputs = tuple(k for k, b in self.kinds.items() if b.isChecked())
-
-    def _show_kinds(self, *_: Any) -> None:
-        for kind, box in self.kinds.items():
-            box.blockSignals(True)
-            box.setChecked(kind in self.session.outputs)
-            box.blockSignals(False)
-
-
-class _Advanced(AdvancedFields):
-    """NaN pixels, device and tile."""
-
-    def _image_options(self, rows: QFormLayout) -> None:
-        self.nan = self._choice(
-            "nan",
-            {"raise": "refuse the image", "fill": "fill them"},
-            "Pixels without value",
-        )
-        rows.addRow("NaN pixels", self.nan)
 
 
 class _LatentsField(QWidget):
@@ -196,8 +155,8 @@ class RescaleForm(QWidget):
         self.latents = _LatentsField(session)
         rows.addRow("Latents", self.latents)
         self.drawing = _Drawing(rows, bindings)
-        self.output = _Outputs(rows, bindings)
-        self.advanced = _Advanced(bindings)
+        self.output = OutputFields(rows, bindings, _KINDS)
+        self.advanced = NanFields(bindings)
         self.advanced.restore.clicked.connect(self.restore_clicked)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
 from superqt import QLabeledDoubleSlider
 
 from napari_flowsr.inference.restore import NORMALISATION
 from napari_flowsr.widgets._restore_session import (
-    RESTORE_OUTPUTS,
     RestoreSession,
     can_restore,
 )
-from napari_flowsr.widgets.parts.advanced_fields import AdvancedFields
+from napari_flowsr.widgets.parts.advanced_fields import NanFields
 from napari_flowsr.widgets.parts.fields import Bindings
 from napari_flowsr.widgets.parts.input_fields import InputFields
 from napari_flowsr.widgets.parts.model_choice import ModelChoice
@@ -68,45 +67,6 @@ class _Statistics(SamplingFields):
         self.temperature.setEnabled(self.session.temperature is not None)
 
 
-class _Outputs(OutputFields):
-    """Kinds of outputs, and the pixel size that is written into them."""
-
-    def _add_kinds(self, rows: QFormLayout) -> None:
-        self.kinds: dict[str, QCheckBox] = {}
-        column = QVBoxLayout()
-        for kind in RESTORE_OUTPUTS:
-            label, tip = _KINDS[kind]
-            box = QCheckBox(label)
-            box.setToolTip(tip)
-            box.toggled.connect(self._kinds_toggled)
-            self.kinds[kind] = box
-            column.addWidget(box)
-        self.session.events.outputs.connect(self._show_kinds)
-        self._show_kinds()
-        rows.addRow("Outputs", column)
-
-    def _kinds_toggled(self) -> None:
-        self.session.outputs = tuple(k for k, b in self.kinds.items() if b.isChecked())
-
-    def _show_kinds(self, *_: Any) -> None:
-        for kind, box in self.kinds.items():
-            box.blockSignals(True)
-            box.setChecked(kind in self.session.outputs)
-            box.blockSignals(False)
-
-
-class _Advanced(AdvancedFields):
-    """NaN pixels, device and tile."""
-
-    def _image_options(self, rows: QFormLayout) -> None:
-        self.nan = self._choice(
-            "nan",
-            {"raise": "refuse the image", "fill": "fill them"},
-            "Pixels without value",
-        )
-        rows.addRow("NaN pixels", self.nan)
-
-
 class RestoreForm(QWidget):
     """Fields bound to a session.
 
@@ -144,8 +104,8 @@ class RestoreForm(QWidget):
         rows.addRow("Normalise", self.normalisation)
         self._add_strength(rows)
         self.statistics = _Statistics(rows, bindings)
-        self.output = _Outputs(rows, bindings)
-        self.advanced = _Advanced(bindings)
+        self.output = OutputFields(rows, bindings, _KINDS)
+        self.advanced = NanFields(bindings)
         self.advanced.restore.clicked.connect(self.restore_clicked)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
