@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -37,6 +37,8 @@ class Stage:
     """LR side of a patch, pixels."""
     encoder_frozen_until: float = 0.0
     """Fraction of the stage during which the encoder is not trained (1: never)."""
+    optimiser: Literal["adam", "muon"] = "adam"
+    """``"muon"``: `training.muon.Muon`, ahead of Adam by many steps on encoders."""
     betas: tuple[float, float] = (0.9, 0.999)
     clip_norm: float = 5.0
     dequantisation_levels: float = 255.0

@@ -19,6 +19,7 @@ from napari_flowsr.data.patches import PatchSampler
 from napari_flowsr.errors import ExportError, TrainingError
 from napari_flowsr.training.ema import AveragedWeights
 from napari_flowsr.training.losses import LossSum
+from napari_flowsr.training.muon import Muon
 from napari_flowsr.training.state import read_state, write_state
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ class TrainingRun:
         if taken == 0 and "nll" in stage.losses:
             self._initialise_actnorms(stage)
         self.freeze(stage, taken)
-        self.optimiser = torch.optim.Adam(
+        make = Muon if stage.optimiser == "muon" else torch.optim.Adam
+        self.optimiser = make(
             self.flow.parameters(), lr=stage.learning_rate, betas=stage.betas
         )
         if taken == 0:
