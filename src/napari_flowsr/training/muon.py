@@ -48,11 +48,12 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     a, b, c = _COEFFICIENTS
     is_tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if is_tall else matrix
-    x = x / (x.norm() + 1e-7)
+    x = x.div(x.norm() + 1e-7)
     for _ in range(steps):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if is_tall else x
+    out: Tensor = x.T if is_tall else x
+    return out
 
 
 def _is_hidden(parameter: Tensor) -> bool:
@@ -84,7 +85,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every parameter that has a gradient."""
         loss = None
         if closure is not None:
