@@ -102,7 +102,7 @@ class LayerList(QListWidget):
         self.blockSignals(True)
         self.clear()
         for layer in layers:
-            self._checked.setdefault(layer, is_own(layer))
+            self._checked.setdefault(layer, self._is_proposed(layer))
             item = QListWidgetItem(layer.name, self)
             item.setToolTip(layer.name)
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
@@ -111,6 +111,10 @@ class LayerList(QListWidget):
         self._listed = [weakref.ref(layer) for layer in layers]
         self.blockSignals(False)
         self.changed.emit()
+
+    def _is_proposed(self, layer: Any) -> bool:
+        """Whether a layer is checked at first."""
+        return is_own(layer)
 
     def _images(self) -> list[Any]:
         viewer = self._viewer()

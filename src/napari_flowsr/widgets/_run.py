@@ -1,4 +1,4 @@
-"""One computation at a time in a worker thread, with progress and a real cancel.
+"""A computation in a worker thread, one of a kind, with progress and a real cancel.
 
 Traps of napari's workers that this file is about (each has a test): a generator worker
 swallows every RuntimeError, of which torch's out-of-memory error is one, and then never
@@ -58,7 +58,7 @@ class _Bar(cancelable_progress):
         self.cancel_callback()
 
 
-_running: weakref.ref[Job] | None = None
+_running: dict[str, weakref.ref[Job]] = {}
 
 
 def _pump(
@@ -83,7 +83,7 @@ def _pump(
 
 
 class Job:
-    """A computation in a worker thread; one at a time in the whole program.
+    """A computation in a worker thread; one of a kind in the whole program.
 
     Parameters
     ----------
@@ -98,11 +98,14 @@ class Job:
         Called in the main thread when everything is over, whatever happened.
     description : str
         For the activity dock.
+    kind : str
+        Jobs of one kind exclude each other; a training of hours, which has a kind of
+        its own, keeps from no other.
 
     Raises
     ------
     OptionError
-        Another job is running.
+        Another job of the kind is running.
     """
 
     description: str
@@ -116,9 +119,9 @@ class Job:
         on_progress: Callable[[int, int, float | None, str], None],
         on_end: Callable[[], None],
         description: str,
+        kind: str = "",
     ) -> None:
-        global _running
-        other = _running() if _running is not None else None
+        other = _running[kind]() if kind in _running else None
         if other is not None and other.is_running:
             raise OptionError(
                 f"'{other.description}' is still running. Wait for it, or cancel it."
@@ -143,7 +146,7 @@ class Job:
         self.worker.finished.connect(self._finish)
         # By ``quit``, which napari calls on all workers when its window is closed.
         self.worker.aborted.connect(self._abort)
-        _running = weakref.ref(self)
+        _running[kind] = weakref.ref(self)
         # The worker keeps the job alive until it is over, even if the dock has gone.
         self.worker._flowsr_job = self
         # Called before Qt takes itself down, for it is registered later than that.
@@ -233,9 +236,12 @@ class Job:
 
 
 def _stop_at_exit() -> None:
-    job = _running() if _running is not None else None
-    if job is not None and job.is_running:
-        job.stop()
+    jobs = [job for reference in _running.values() if (job := reference()) is not None]
+    for job in jobs:
+        job.cancel()
+    for job in jobs:
+        if job.is_running:
+            job.stop()
 
 
 def _weak(function: Callable[..., None]) -> Callable[..., None]:
