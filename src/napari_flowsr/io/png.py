@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["intensity_range", "read_raster", "to_png_levels", "write_png"]
+__all__ = ["intensity_range", "png_parts", "read_raster", "to_png_levels"]
+__all__ += ["write_png"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ROWS = 256
@@ -183,24 +184,33 @@ def write_png(
         Stored as JSON in an iTXt chunk named ``napari-flowsr``, and as a sentence in
         one named ``Description``.
     """
+    with Path(path).open("wb") as stream:
+        stream.writelines(png_parts(levels, pixel_size, provenance))
+
+
+def png_parts(
+    levels: NDArray[Any],
+    pixel_size: Mapping[str, float] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Iterator[bytes]:
+    """Content of the file that `write_png` writes, piece by piece."""
     height, width = levels.shape[:2]
     colour = 0 if levels.ndim == 2 else {3: 2, 4: 6}[levels.shape[2]]
     bits = levels.dtype.itemsize * 8
-    with Path(path).open("wb") as stream:
-        stream.write(_SIGNATURE)
-        header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-        stream.write(_chunk(b"IHDR", header))
-        if pixel_size and {"X", "Y"} <= set(pixel_size):
-            per_metre = [round(1e6 / pixel_size[a]) for a in "XY"]
-            if all(0 < value < 2**31 for value in per_metre):
-                stream.write(_chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1)))
-        if provenance is not None:
-            stream.write(_text("Software", "napari-flowsr"))
-            stream.write(_text("Description", statement(provenance)))
-            stream.write(_text(NAMESPACE, json.dumps(jsonable(provenance))))
-        for body in _compressed(levels):
-            stream.write(_chunk(b"IDAT", body))
-        stream.write(_chunk(b"IEND", b""))
+    yield _SIGNATURE
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    yield _chunk(b"IHDR", header)
+    if pixel_size and {"X", "Y"} <= set(pixel_size):
+        per_metre = [round(1e6 / pixel_size[a]) for a in "XY"]
+        if all(0 < value < 2**31 for value in per_metre):
+            yield _chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
+    if provenance is not None:
+        yield _text("Software", "napari-flowsr")
+        yield _text("Description", statement(provenance))
+        yield _text(NAMESPACE, json.dumps(jsonable(provenance)))
+    for body in _compressed(levels):
+        yield _chunk(b"IDAT", body)
+    yield _chunk(b"IEND", b"")
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -31,12 +31,19 @@ images. Every plane of a stack, and every channel, is an image.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from napari_flowsr.data.source import find_files, read_planes
-from napari_flowsr.errors import ImageError, SizeError, UnstableDecodeError
+from napari_flowsr.errors import (
+    ImageError,
+    OptionError,
+    SizeError,
+    UnstableDecodeError,
+)
 from napari_flowsr.inference.options import check_count, check_progress, check_scale
 from napari_flowsr.io.images import read_image
 from napari_flowsr.metrics.calibration import coverage_floor
@@ -49,13 +56,14 @@ from napari_flowsr.metrics.plane import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from napari_flowsr.data.source import Plane
     from napari_flowsr.models.card import Model
 
-__all__ = ["Evaluated", "evaluate", "evaluate_plane"]
+__all__ = ["Evaluated", "evaluate", "evaluate_plane", "evenly"]
+
+Item = TypeVar("Item")
 
 
 def evaluate(
@@ -67,10 +75,14 @@ def evaluate(
     scale: float | None = None,
     seed: int = 0,
     side: int | None = None,
+    limit: int | None = None,
     progress: Callable[[int, int], object] | None = None,
     keep: Callable[[Evaluated], None] | None = None,
 ) -> dict[str, Any]:
     """Figures of a model on HR images, next to bicubic interpolation.
+
+    Files are read one at a time, once to find out what can be used and once to measure
+    it, so that memory does not grow with their number.
 
     Parameters
     ----------
@@ -80,6 +92,8 @@ def evaluate(
         As `load_model` gives it.
     n, temperature, scale, seed, side
         As for `evaluate_plane`; image ``i`` has seed ``seed + i``.
+    limit : int, optional
+        At most so many images, evenly spaced among all that can be used.
     progress : callable, optional
         Called with images done and in all, also while an image is at work (after each
         tile), so that raising `Cancelled` in it stops at once.
@@ -99,7 +113,7 @@ def evaluate(
     Raises
     ------
     OptionError
-        ``n`` or ``side`` below 1, another scale than the model's.
+        ``n``, ``side`` or ``limit`` below 1, another scale than the model's.
     TrainingError
         There are no images.
     ImageError
@@ -108,13 +122,14 @@ def evaluate(
     check_count(n)
     check_progress(progress)
     factor = check_scale(scale, model.flow)
-    planes, left_out = _usable(_read(paths, model.flow.channels))
+    places, left_out = _survey(find_files(paths), model.flow.channels)
+    places = evenly(places, limit)
     images: list[dict[str, Any]] = []
-    for number, plane in enumerate(planes):
+    for number, plane in enumerate(_read(places, model.flow.channels)):
 
         def tell(*_: int, done: int = number) -> None:
             if progress is not None:
-                progress(done, len(planes))
+                progress(done, len(places))
 
         try:
             result = evaluate_plane(
@@ -155,19 +170,41 @@ def evaluate(
     }
 
 
-def _read(paths: str | Path | Iterable[str | Path], channels: int) -> list[Plane]:
-    files = find_files(paths)
-    return [p for f in files for p in read_planes(f, channels, read=read_image)]
+Place = tuple[Path, int]
+"""A file, and the number of a plane in it."""
 
 
-def _usable(planes: Sequence[Plane]) -> tuple[list[Plane], list[dict[str, str]]]:
-    """Planes with any detail, and names of the others."""
-    flat = [plane.name for plane in planes if plane.pixels.std() == 0]
+def _survey(
+    files: Sequence[Path], channels: int
+) -> tuple[list[Place], list[dict[str, str]]]:
+    """Where planes with any detail are, and names of the others."""
+    places: list[Place] = []
+    flat: list[dict[str, str]] = []
     reason = "It is constant within its percentile range; PSNR means nothing there."
-    return (
-        [plane for plane in planes if plane.pixels.std() > 0],
-        [{"name": name, "reason": reason} for name in flat],
-    )
+    for file in files:
+        for index, plane in enumerate(read_planes(file, channels, read=read_image)):
+            if plane.pixels.std() > 0:
+                places.append((file, index))
+            else:
+                flat.append({"name": plane.name, "reason": reason})
+    return places, flat
+
+
+def _read(places: Sequence[Place], channels: int) -> Iterator[Plane]:
+    """The planes; those of one file are held at a time."""
+    for file, group in groupby(places, key=lambda place: place[0]):
+        planes = read_planes(file, channels, read=read_image)
+        for _, index in group:
+            yield planes[index]
+
+
+def evenly(items: Sequence[Item], limit: int | None) -> list[Item]:
+    """At most ``limit`` of the items, evenly spaced, in their order."""
+    if limit is None or limit >= len(items):
+        return list(items)
+    if limit < 1:
+        raise OptionError(f"limit is {limit}; it is a number of images, at least 1.")
+    return [items[(2 * i + 1) * len(items) // (2 * limit)] for i in range(limit)]
 
 
 def _none_left(left_out: Sequence[dict[str, str]]) -> str:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from napari_flowsr.data.source import Plane
 
-__all__ = ["COMPARED", "SINGLE", "VERSIONS", "Evaluated", "evaluate_plane"]
+__all__ = ["COMPARED", "SINGLE", "VERSIONS", "Evaluated", "Sampler", "compare"]
+__all__ += ["evaluate_plane", "reduction"]
 
 COMPARED = ("psnr", "ssim", "lr_psnr")
 """Figures that are given for each of `VERSIONS`."""
@@ -60,6 +61,8 @@ class Evaluated:
     samples: Image
     mean: Image
     figures: dict[str, Any]
+    scale: float
+    seed: int
 
 
 def _central_crop(plane: Plane, model: Model, scale: float, side: int | None) -> Image:
@@ -116,8 +119,8 @@ def _bits_per_dimension(
 
 
 @dataclass(frozen=True)
-class _Drawing:
-    """How samples of an LR image are drawn."""
+class Sampler:
+    """How samples of an LR image ``(C, h, w)`` in ``[0, 1]`` are drawn."""
 
     model: Model
     lr: Image
@@ -125,7 +128,9 @@ class _Drawing:
     seed: int
     progress: ProgressCallback | None
 
-    def draw(self, temperature: float, n: int) -> tuple[Image, Result]:
+    def draw(
+        self, temperature: float, n: int, prior: str = "gaussian"
+    ) -> tuple[Image, Result]:
         """Samples ``(n, C, H, W)``, and the result with its report."""
         # The images are normalised already: "dtype" takes floats as they are.
         card = self.model.card.with_(normalisation=Normalisation("dtype"))
@@ -137,6 +142,7 @@ class _Drawing:
             seed=self.seed,
             scale=self.scale,
             axes="YX" if grey else "YXS",
+            prior=prior,
             device=self.model.flow.device,
             progress=self.progress,
         )
@@ -189,25 +195,27 @@ def evaluate_plane(
     """
     n, factor = check_count(n), check_scale(scale, model.flow)
     hr = _central_crop(plane, model, factor, side)
-    reduce = _reduction(model, factor)
+    reduce = reduction(model, factor)
     lr = reduce(torch.from_numpy(hr))
     bicubic = upscale_bicubic(lr, factor).numpy()
-    drawing = _Drawing(model, lr.numpy(), factor, seed, progress)
-    mode = drawing.draw(0.0, 1)[0][0]
-    samples, result = drawing.draw(temperature, n)
+    sampler = Sampler(model, lr.numpy(), factor, seed, progress)
+    mode = sampler.draw(0.0, 1)[0][0]
+    samples, result = sampler.draw(temperature, n)
     mean = samples.mean(0, dtype=np.float64).astype(np.float32)
-    found = Evaluated(plane.name, hr, lr.numpy(), bicubic, mode, samples, mean, {})
-    figures = _figures(found, factor, reduce)
+    found = Evaluated(
+        plane.name, hr, lr.numpy(), bicubic, mode, samples, mean, {}, factor, seed
+    )
+    figures = compare(found, reduce)
     figures["nonfinite"] = len(result.report["redrawn_samples"]) / n
     figures["bpd"] = _bits_per_dimension(model, hr, found.lr, factor, seed)
     return replace(found, figures=figures)
 
 
-def _reduction(model: Model, scale: float) -> Callable[[torch.Tensor], torch.Tensor]:
+def reduction(model: Model, scale: float) -> Callable[[torch.Tensor], torch.Tensor]:
     """How HR images ``(C, H, W)`` are made small: by a rescaling model itself."""
-    name, flow = model.card.degradation.name, model.flow
-    if name != OWN_NETWORK:
-        return lambda hr: downscale(hr, scale, name)
+    degradation, flow = model.card.degradation, model.flow
+    if degradation.name != OWN_NETWORK:
+        return lambda hr: downscale(hr, scale, degradation)
 
     @torch.inference_mode()
     def by_network(hr: torch.Tensor) -> torch.Tensor:
@@ -217,11 +225,11 @@ def _reduction(model: Model, scale: float) -> Callable[[torch.Tensor], torch.Ten
     return by_network
 
 
-def _figures(
-    found: Evaluated, scale: float, reduce: Callable[[torch.Tensor], torch.Tensor]
+def compare(
+    found: Evaluated, reduce: Callable[[torch.Tensor], torch.Tensor]
 ) -> dict[str, Any]:
-    """All but what needs the model."""
-    border = math.ceil(scale)
+    """All figures but those that need the model."""
+    border = math.ceil(found.scale)
 
     def consistency(image: Image) -> float:
         reduced = reduce(torch.from_numpy(image))
