@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from napari_flowsr.data.degrade import (
+    Degradation,
     downscale,
     margin,
     upscale_bicubic,
@@ -48,4 +49,4 @@ def test_errors() -> None:
     with pytest.raises(SizeError, match="divisible by 2"):
         downscale(torch.zeros(5, 6), 2)
     with pytest.raises(OptionError, match="matlab-bicubic"):
-        downscale(torch.zeros(4, 4), 2, "nearest")
+        downscale(torch.zeros(4, 4), 2, Degradation("nearest"))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 import torch
 
-from napari_flowsr.data.degrade import downscale
+from napari_flowsr.data.degrade import Degradation, downscale
 from napari_flowsr.data.patches import PatchSampler
 from napari_flowsr.data.source import Plane
+
+AREA_MEAN = Degradation("area")
 
 
 def plane(seed: int, group: str = "", side: int = 96) -> Plane:
@@ -77,14 +80,133 @@ def test_draw_depends_on_seed_step_and_index_alone() -> None:
 def test_groups_are_drawn_by_the_root_of_their_counts() -> None:
     planes = [plane(i, "many") for i in range(16)] + [plane(99, "few")]
     sampler = PatchSampler(planes, 2, patch=8, batch=1)
-    share = sampler._probabilities()[-1]
+    share = sampler.probabilities[-1]
     assert share == np.float64(1 / 5)  # sqrt(1) against sqrt(16)
 
 
-def test_detail_is_preferred_and_background_not_absent() -> None:
-    pixels = np.zeros((1, 64, 128), np.float32)
-    pixels[:, :, 64:] = np.random.default_rng(0).random((1, 64, 64), np.float32)
+def test_detail_is_preferred() -> None:
+    pixels = np.zeros((1, 64, 256), np.float32)
+    noise = np.random.default_rng(0).random((1, 64, 128), np.float32)
+    pixels[:, :, :128] = noise
+    pixels[:, :, 128:] = 0.5 + 0.15 * noise
     sampler = PatchSampler((Plane(pixels, ""),), 2, patch=4, batch=200)
     _, hr = sampler.draw(0)
-    kinds = Counter("flat" if float(p.std()) == 0 else "detail" for p in hr)
-    assert kinds["detail"] > 2 * kinds["flat"] > 0
+    kinds = Counter("weak" if float(p.std()) < 0.15 else "strong" for p in hr)
+    assert kinds["strong"] > 2 * kinds["weak"] > 0
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+@pytest.mark.parametrize("scale_range", [None, (1.5, 3.0)])
+def test_images_that_are_mostly_black_give_no_black_patches(noise, scale_range) -> None:
+    """Of 256 x 256 pixels, 40 x 40 have something in them."""
+    rng = np.random.default_rng(1)
+    pixels = np.zeros((1, 256, 256), np.float32)
+    pixels[0, 150:190, 20:60] = np.kron(rng.random((10, 10)), np.ones((4, 4)))
+    pixels += noise * rng.random(pixels.shape, np.float32)
+    sampler = PatchSampler(
+        (Plane(pixels, ""),), 2, patch=8, batch=150, scale_range=scale_range
+    )
+    _, hr = sampler.draw(0)
+    black = sum(float(p.max()) <= max(noise, 1e-6) for p in hr)
+    assert black == 0 if noise == 0 else black <= 0.2 * len(hr)
+
+
+def test_single_bright_pixels_are_images_too() -> None:
+    pixels = np.zeros((1, 64, 64), np.float32)
+    pixels[0, 9, 9] = 1e-4
+    lr, hr = PatchSampler((Plane(pixels, ""),), 2, patch=4, batch=4).draw(0)
+    assert lr.shape == (4, 1, 4, 4)
+    assert hr.shape == (4, 1, 8, 8)
+
+
+def test_batches_of_a_plain_recipe_are_what_they_were() -> None:
+    """Checkpoints of earlier versions go on with the same patches."""
+    lr, hr = PatchSampler([plane(i) for i in range(3)], 2, 8, 4, seed=7).draw(5)
+    assert [round(float(p.double().sum()), 2) for p in hr] == [
+        120.35,
+        130.49,
+        125.47,
+        120.81,
+    ]
+    assert [round(float(p.double().sum()), 2) for p in lr] == [
+        30.33,
+        32.4,
+        31.48,
+        30.19,
+    ]
+
+
+@pytest.mark.parametrize("name", ["matlab-bicubic", "area", "gaussian:sigma=1.2"])
+def test_any_scale_is_drawn_with_the_batch(name: str) -> None:
+    """One scale for all patches; the LR patch is the reduction of the HR patch."""
+    how = Degradation.parse(name)
+    sampler = PatchSampler(
+        (plane(0),), 4, 9, 3, seed=2, degradation=how, scale_range=(1.0, 4.0)
+    )
+    scales = [sampler.scale_at(step) for step in range(20)]
+    assert min(scales) < 1.5
+    assert max(scales) > 3.3
+    assert len(set(scales)) == 20
+    for step, scale in enumerate(scales[:5]):
+        lr, hr = sampler.draw(step)
+        assert lr.shape == (3, 1, 9, 9)
+        assert hr.shape[-1] == round(9 * scale)
+        torch.testing.assert_close(lr, downscale(hr, scale, how), atol=1e-6, rtol=0)
+        again = sampler.draw(step, slice(1, None, 2))
+        assert torch.equal(again[0], lr[1::2])
+    assert sampler.min_side == 36
+
+
+def test_misaligned_patches_are_shifted_by_whole_pixels() -> None:
+    """A ramp tells by how much; LR patches are those without misalignment."""
+    y, x = np.mgrid[:128, :128] / 256
+    ramp = Plane(np.stack((y, x, y + x)).astype(np.float32), "")
+    straight = PatchSampler((ramp,), 2, 6, 60, seed=3)
+    moved = PatchSampler((ramp,), 2, 6, 60, seed=3, misalignment=4)
+    for sampler, most in ((straight, 0), (moved, 4)):
+        lr, hr = sampler.draw(0)
+        gap = 256 * (hr.mean((2, 3)) - lr.mean((2, 3)))[:, :2]
+        assert float((gap - gap.round()).abs().max()) < 1e-3
+        found = {int(v) for v in gap.round().flatten()}
+        assert found == set(range(-most, most + 1))
+
+
+def test_noise_is_that_of_the_degradation_and_of_the_patch() -> None:
+    flat = np.full((1, 64, 64), 0.5, np.float32)
+    flat[0, ::8] = 0.6
+    how = Degradation("area", {"photons": 50.0, "read_noise": 0.02})
+    noisy = PatchSampler((Plane(flat, ""),), 2, 8, 64, seed=1, degradation=how)
+    clean = PatchSampler((Plane(flat, ""),), 2, 8, 64, seed=1, degradation=AREA_MEAN)
+    (lr, hr), (plain, same) = noisy.draw(3), clean.draw(3)
+    assert torch.equal(hr, same)
+    expected = float((plain / 50 + 0.02**2).mean())
+    assert float((lr - plain).square().mean()) == pytest.approx(expected, rel=0.1)
+    assert abs(float((lr - plain).mean())) < 0.01
+    assert torch.equal(noisy.draw(3, slice(1, None, 2))[0], lr[1::2])
+
+
+@pytest.mark.parametrize("misalignment", [0, 3])
+def test_pairs_stay_together(misalignment: int) -> None:
+    """Both are cut, flipped and transposed alike: LR holds each pixel's own code."""
+    codes = np.arange(24 * 30, dtype=np.float32).reshape(1, 24, 30) / 1000
+    hr = codes.repeat(3, 1).repeat(3, 2)
+    pair = Plane(hr, "a", lr=codes)
+    how = Degradation("paired")
+    sampler = PatchSampler(
+        (pair,), 3, 5, 50, degradation=how, misalignment=misalignment
+    )
+    lr, hr_patch = sampler.draw(0)
+    assert lr.shape == (50, 1, 5, 5)
+    assert hr_patch.shape == (50, 1, 15, 15)
+    same = [torch.equal(b[:, 1::3, 1::3], a) for a, b in zip(lr, hr_patch, strict=True)]
+    assert all(same) if misalignment == 0 else 0 < sum(same) < 25
+    inner = set(lr[0].flatten().tolist()) & set(hr_patch[0].flatten().tolist())
+    assert len(inner) >= 16
+
+
+def test_pairs_have_computed_unusual_patches() -> None:
+    pair = Plane(np.ones((1, 32, 32), np.float32), "a", lr=np.ones((1, 16, 16), "f"))
+    how = Degradation("paired")
+    lr, hr = PatchSampler((pair,), 2, 4, 30, degradation=how, unusual=1.0).draw(0)
+    torch.testing.assert_close(lr, downscale(hr, 2))
+    assert float(hr.std()) > 0.1

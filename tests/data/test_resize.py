@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_flowsr.data.resize import _resize_axis, _taps, imresize
+from napari_flowsr.data.resize import _apply, _taps, imresize
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "matlab_imresize.npz"
 # Case, its input's name, factor or size.
@@ -37,7 +37,7 @@ def eight_bit(x: Tensor, scale: float) -> Tensor:
     """Resize as for an 8-bit image: clipped and rounded after each axis."""
     for axis in (0, 1):
         size = math.ceil(scale * x.shape[axis])
-        x = _resize_axis(x, axis, size, scale).clamp(0, 255).round()
+        x = _apply(x, axis, _taps(x.shape[axis], size, scale)).clamp(0, 255).round()
     return x
 
 

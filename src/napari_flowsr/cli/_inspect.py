@@ -62,10 +62,11 @@ def _prior(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _card(card: Mapping[str, Any]) -> dict[str, str]:
+    from napari_flowsr.data.degradation import Degradation
+
     low, high = card["normalisation"]["low"], card["normalisation"]["high"]
     kind = card["normalisation"]["kind"]
     percentiles = f" {low:g} to {high:g}" if kind == "percentile" else ""
-    degradation = card["degradation"]
     inferred, assumed = _pairs(card["inferred"]), _pairs(card["assumed"])
     rows = {
         "Name": card["name"],
@@ -78,7 +79,7 @@ def _card(card: Mapping[str, Any]) -> dict[str, str]:
         "Licence": card["licence"],
         "Parameters": f"{card['parameters']:,}",
         "Temperature": f"{card['temperature']:g} (default)",
-        "Degradation": f"{degradation['name']} {_pairs(degradation['parameters'])}",
+        "Degradation": str(Degradation(**card["degradation"])),
         "Normalisation": kind + percentiles,
         "Metrics": _pairs(card["metrics"]),
         "Training": _pairs(card["training"]),

@@ -1,4 +1,7 @@
-"""MATLAB-compatible bicubic resizing, the degradation of the papers.
+"""Separable resizing: MATLAB's bicubic, the mean over pixels, and a Gaussian.
+
+Each is linear, with the same weights for rows and columns, and covers the same field of
+view before and after: outer corners of corner pixels stay where they are.
 
 References
 ----------
@@ -10,12 +13,18 @@ pixel repeated, as MATLAB's ``imresize`` does.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-__all__ = ["imresize"]
+__all__ = ["area_mean", "gaussian_samples", "imresize"]
+
+_Taps = Callable[[int, int], tuple[Tensor, Tensor]]
+
+# A Gaussian is cut where it has fallen to 3e-4.
+_SIGMAS = 4.0
 
 
 def _cubic(x: Tensor) -> Tensor:
@@ -40,20 +49,83 @@ def _taps(size_in: int, size_out: int, scale: float) -> tuple[Tensor, Tensor]:
     index = first + torch.arange(count, dtype=torch.float64)[:, None]
     weights = shrink * _cubic(shrink * (centre - index))
     weights = weights / weights.sum(0)
+    return _folded(index, weights, size_in)
+
+
+def _folded(index: Tensor, weights: Tensor, size_in: int) -> tuple[Tensor, Tensor]:
+    """Pixels beyond the border mirrored into the image; without taps of weight 0."""
     mirrored = torch.cat((torch.arange(size_in), torch.arange(size_in).flip(0)))
     index = mirrored[index.long() % (2 * size_in)]
     used = (weights != 0).any(1)
     return index[used], weights[used]
 
 
-def _resize_axis(x: Tensor, axis: int, size: int, scale: float) -> Tensor:
-    index, weights = _taps(x.shape[axis], size, scale)
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _mean_taps(size_in: int, size_out: int) -> tuple[Tensor, Tensor]:
+    """As `_taps`: how much of each input pixel lies in an output pixel."""
+    width = size_in / size_out
+    start = torch.arange(size_out, dtype=torch.float64) * width
+    # Rounding must not give a pixel that ends where another begins a share of it.
+    first = torch.floor(start + 1e-9)
+    index = first + torch.arange(math.ceil(width) + 1, dtype=torch.float64)[:, None]
+    inside = torch.minimum(index + 1, start + width) - torch.maximum(index, start)
+    weights = torch.where(inside > 1e-9, inside, 0.0)
+    return _folded(index, weights / weights.sum(0), size_in)
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _gaussian_taps(size_in: int, size_out: int, sigma: float) -> tuple[Tensor, Tensor]:
+    """As `_taps`: a Gaussian around the centre of each output pixel."""
+    width = size_in / size_out
+    centre = (torch.arange(size_out, dtype=torch.float64) + 0.5) * width - 0.5
+    # Never less than the nearest pixels.
+    reach = max(_SIGMAS * sigma, 0.5)
+    first = torch.ceil(centre - reach - 1e-9)
+    count = math.floor(2 * reach + 1e-9) + 1
+    index = first + torch.arange(count, dtype=torch.float64)[:, None]
+    distance = (index - centre).square()
+    outside = distance > (reach + 1e-9) ** 2
+    # Relative to the nearest pixel, so that a very narrow one does not vanish.
+    exponent = (distance - distance.min(0).values) / (2 * sigma**2)
+    weights = torch.exp(-exponent).masked_fill(outside, 0.0)
+    return _folded(index, weights / weights.sum(0), size_in)
+
+
+def _apply(x: Tensor, axis: int, taps: tuple[Tensor, Tensor]) -> Tensor:
+    index, weights = taps
     shape = [1] * x.ndim
-    shape[axis] = size
+    shape[axis] = index.shape[1]
     out = torch.zeros((), dtype=x.dtype, device=x.device)
     for i, w in zip(index.to(x.device), weights.to(x), strict=True):
         out = out + x.index_select(axis, i) * w.view(shape)
     return out
+
+
+def _reduce(x: Tensor, size: tuple[int, int], taps: _Taps) -> Tensor:
+    for axis in (-2, -1):
+        if x.shape[axis] != size[axis]:
+            x = _apply(x, axis, taps(int(x.shape[axis]), size[axis]))
+    return x
+
+
+def area_mean(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Mean of ``x (..., H, W)`` over each pixel of a coarser grid, as binning gives.
+
+    Where pixels do not fit into each other, those cut by a border count by their part.
+    """
+    return _reduce(x, size, _mean_taps)
+
+
+def gaussian_samples(x: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
+    """``x (..., H, W)`` blurred by ``sigma`` pixels, at the centres of a coarser grid.
+
+    The grid may be as fine as that of ``x``: blurred it is all the same.
+    """
+    for axis in (-2, -1):
+        x = _apply(x, axis, _gaussian_taps(int(x.shape[axis]), size[axis], sigma))
+    return x
 
 
 def imresize(
@@ -91,5 +163,6 @@ def imresize(
     # The axis that shrinks more goes first, as in MATLAB; ties: rows.
     for axis in sorted((0, 1), key=lambda a: scales[a]):
         if scales[axis] != 1.0:
-            x = _resize_axis(x, axis - 2, sizes[axis], scales[axis])
+            taps = _taps(int(x.shape[axis - 2]), sizes[axis], scales[axis])
+            x = _apply(x, axis - 2, taps)
     return x

@@ -64,11 +64,14 @@ class Plane:
         Name of the file, and the place in it if it holds several planes.
     group : str
         For balanced sampling.
+    lr : ndarray, optional
+        ``(C, h, w)`` float32 in ``[0, 1]``: the LR image, where it was given.
     """
 
     pixels: NDArray[np.float32]
     name: str
     group: str = ""
+    lr: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ import math
 import torch
 from torch import Tensor
 
-from napari_flowsr.data.degrade import DEGRADATIONS, downscale
+from napari_flowsr.data.degradation import DEGRADATIONS, OWN_NETWORK, PAIRED
+from napari_flowsr.data.degrade import Degradation, downscale
 from napari_flowsr.errors import OptionError
-from napari_flowsr.models.card import OWN_NETWORK
 
 __all__ = ["Projection", "check_degradation", "lr_psnr", "lr_residual"]
 
@@ -36,9 +36,9 @@ _LEAVE_OUT = (
 _MAX_STEPS = 60
 
 
-def check_degradation(name: str) -> None:
+def check_degradation(degradation: Degradation) -> None:
     """Raise `OptionError` if the degradation of a card has no operator here."""
-    if name == OWN_NETWORK:
+    if degradation.name == OWN_NETWORK:
         raise OptionError(
             "This is a rescaling model: its small images are made by its own network, "
             "not by bicubic reduction. Each of its float results already reduces to "
@@ -46,16 +46,24 @@ def check_degradation(name: str) -> None:
             "would spoil that. "
             f"{_LEAVE_OUT}, or compare with what rescale_down makes of the result."
         )
-    if name not in DEGRADATIONS:
+    if degradation.name == PAIRED:
         raise OptionError(
-            f"The model's card names the degradation '{name}', whose operator is not "
-            f"known; known are {', '.join(DEGRADATIONS)}. {_LEAVE_OUT}."
+            "The model was trained on pairs of given HR and LR images (its card's "
+            "degradation is 'paired'), so it is not known how an image reduces to the "
+            f"input. {_LEAVE_OUT}."
+        )
+    if not degradation.has_operator:
+        raise OptionError(
+            f"The model's card names the degradation '{degradation}', whose operator "
+            f"is not known; known are {', '.join(DEGRADATIONS)}. {_LEAVE_OUT}."
         )
 
 
-def lr_residual(hr: Tensor, lr: Tensor, scale: float, name: str) -> Tensor:
+def lr_residual(
+    hr: Tensor, lr: Tensor, scale: float, degradation: Degradation
+) -> Tensor:
     """``D(hr) - lr``, ``(..., h, w)``, in the units of its arguments."""
-    return downscale(hr, scale, name) - lr
+    return downscale(hr, scale, degradation) - lr
 
 
 def lr_psnr(mean_square: float) -> float:
@@ -74,12 +82,14 @@ class Projection:
         ``(..., h, w)``.
     scale : float
         ``H / h``.
-    name : str
-        Degradation of the model's card.
+    degradation : Degradation
+        Of the model's card; its noise plays no part.
     """
 
-    def __init__(self, hr: Tensor, lr: Tensor, scale: float, name: str) -> None:
-        self._lr, self._scale, self._name = lr, scale, name
+    def __init__(
+        self, hr: Tensor, lr: Tensor, scale: float, degradation: Degradation
+    ) -> None:
+        self._lr, self._scale, self._degradation = lr, scale, degradation
         self._shape = hr.shape
         self._steps = 0
         self.hr = hr
@@ -87,16 +97,19 @@ class Projection:
 
     def _restart(self) -> None:
         """Take the true residual; it also sweeps away what rounding has left."""
-        self._residual = -lr_residual(self.hr, self._lr, self._scale, self._name)
+        self._residual = -(self._reduced(self.hr) - self._lr)
         self._direction = self._residual
         self._norm = float(self._residual.double().square().sum())
+
+    def _reduced(self, hr: Tensor) -> Tensor:
+        return downscale(hr, self._scale, self._degradation)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         # D is linear, so its adjoint is its vector-Jacobian product, anywhere.
         with torch.inference_mode(False), torch.enable_grad():
             at = torch.zeros(self._shape, dtype=y.dtype, device=y.device)
             at.requires_grad_(True)
-            out = downscale(at, self._scale, self._name)
+            out = self._reduced(at)
             (adjoint,) = torch.autograd.grad(out, at, y)
         return adjoint
 
@@ -121,8 +134,7 @@ class Projection:
             return
         alpha = self._norm / energy
         self.hr = self.hr + alpha * lifted
-        back = downscale(lifted, self._scale, self._name)
-        self._residual = self._residual - alpha * back
+        self._residual = self._residual - alpha * self._reduced(lifted)
         norm = float(self._residual.double().square().sum())
         self._direction = self._residual + (norm / self._norm) * self._direction
         self._norm = norm

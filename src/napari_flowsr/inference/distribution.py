@@ -156,7 +156,7 @@ class Posterior(Edits, Exploring, Doubting):
             outputs,
             quantiles,
             consistent=self.options.consistent,
-            degradation=self.model.card.degradation.name,
+            degradation=self.model.card.degradation,
             preview=preview,
             single=why_single(self.options.prior, self.model.flow),
         )

@@ -132,8 +132,8 @@ def _projected(bound: Bound, unit: Unit, values: Tensor, edit: Edit) -> Edit:
         y0, y1, x0, x1 = patch.box
         new, where = torch.from_numpy(patch.values), torch.from_numpy(patch.changed)
         hr[:, y0:y1, x0:x1] = torch.where(where, new, hr[:, y0:y1, x0:x1])
-    lr, name = bound.workload.normalised(unit), bound.card.degradation.name
-    projection = Projection(hr, lr, bound.geometry.scale, name)
+    lr, scale = bound.workload.normalised(unit), bound.geometry.scale
+    projection = Projection(hr, lr, scale, bound.card.degradation)
     while not projection.finished:
         projection.step()
     full = projection.result()[0].numpy()

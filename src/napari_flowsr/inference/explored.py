@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_flowsr.data.degrade import DEGRADATIONS
+from napari_flowsr.data.degradation import DEGRADATIONS
 from napari_flowsr.errors import ImageError, OptionError
 from napari_flowsr.inference import given
 from napari_flowsr.inference.consistency import lr_psnr
@@ -196,11 +196,11 @@ class Choice:
                 f"by is {by!r}, and {has} reference was given; by='reference' needs "
                 "an HR image of the upscaled shape (reference=...), the others none."
             )
-        name = bound.card.degradation.name
-        if by == "consistency" and name not in DEGRADATIONS:
+        degradation = bound.card.degradation
+        if by == "consistency" and not degradation.has_operator:
             raise OptionError(
                 f"by is 'consistency', but the model's card names the degradation "
-                f"'{name}', which has no operator here (known are "
+                f"'{degradation}', which has no operator here (known are "
                 f"{', '.join(DEGRADATIONS)}). Rank by another one of "
                 f"{', '.join(SCORES)}."
             )

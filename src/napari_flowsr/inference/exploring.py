@@ -80,7 +80,7 @@ class Exploring:
             frozenset({"samples"}),
             (),
             consistent=self._bound.options.consistent,
-            degradation=self._bound.card.degradation.name,
+            degradation=self._bound.card.degradation,
             preview=False,
             at_once=0 if hold else max(1, _HELD_BYTES // max(1, size)),
         )

@@ -87,14 +87,14 @@ def log_prob(bound: Bound, hr: Any, setup: Setup | None = None) -> Array:
 def consistency(bound: Bound, hr: Any) -> tuple[float, Array]:
     """LR-PSNR in dB, and ``D(hr) - image`` in intensity units."""
     source, workload = bound.hr_source(hr), bound.workload
-    name, scale = bound.card.degradation.name, bound.geometry.scale
-    check_degradation(name)
+    degradation, scale = bound.card.degradation, bound.geometry.scale
+    check_degradation(degradation)
     check_single_precision(bound.intensities, levels=False)
     residual = np.zeros(bound.geometry.input_shape, np.float32)
     squares, count = 0.0, 0
     for unit in workload:
         values = bound.normalised_hr(source, unit)
-        found = lr_residual(values, workload.normalised(unit), scale, name)
+        found = lr_residual(values, workload.normalised(unit), scale, degradation)
         squares += float(found.double().square().sum())
         count += found.numel()
         view = plane_view(residual, bound.geometry, unit.plane)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_flowsr.data.degradation import Degradation
 from napari_flowsr.data.degrade import downscale
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference.consistency import lr_psnr
@@ -42,7 +43,7 @@ class Order:
         From 0 to 1.
     consistent : bool
         Back-project each sample.
-    degradation : str
+    degradation : Degradation
         Of the model's card.
     preview : bool
         Finish sample 0 everywhere before the others are begun.
@@ -57,7 +58,7 @@ class Order:
     outputs: frozenset[str]
     quantiles: tuple[float, ...]
     consistent: bool
-    degradation: str
+    degradation: Degradation
     preview: bool
     single: str = ""
     at_once: int = 0

@@ -109,7 +109,7 @@ def posterior(
     # Whatever can be refused is refused before the image is read.
     parse_temperature(temperature, geometry)
     if options.consistent:
-        check_degradation(model.card.degradation.name)
+        check_degradation(model.card.degradation)
     joint = model.flow.channels > 1
     source = Source(array, geometry)
     intensities = survey(source, model.card.normalisation, joint=joint, nan=nan)

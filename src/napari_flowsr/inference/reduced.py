@@ -16,13 +16,13 @@ import torch
 
 from napari_flowsr.core.flow import scale_between as _real_scale
 from napari_flowsr.core.places import hr_side, lr_side
-from napari_flowsr.data.degrade import DEGRADATIONS, downscale
+from napari_flowsr.data.degradation import DEGRADATIONS, OWN_NETWORK
+from napari_flowsr.data.degrade import downscale
 from napari_flowsr.errors import AxesError, OptionError
 from napari_flowsr.inference.axes import Geometry, parse_axes
 from napari_flowsr.inference.intensity import cast
 from napari_flowsr.inference.options import check_scale
 from napari_flowsr.inference.source import Source, open_array, plane_view
-from napari_flowsr.models.card import OWN_NETWORK
 
 if TYPE_CHECKING:
     from napari_flowsr.models.card import Model
@@ -84,17 +84,17 @@ class Reduced:
 
 def check_reduces(model: Model) -> None:
     """Raise `OptionError` unless the reduction that the model inverts is known."""
-    name = model.card.degradation.name
-    if name == OWN_NETWORK:
+    degradation = model.card.degradation
+    if degradation.name == OWN_NETWORK:
         raise OptionError(
             f"The model '{model.card.name}' ({model.card.family}) makes its small "
             "images by its own network and takes no others, so that it cannot edit or "
             "restore images. Choose a model of super-resolution, such as 'micro-2x'."
         )
-    if name not in DEGRADATIONS:
+    if not degradation.has_operator:
         raise OptionError(
             f"The card of the model '{model.card.name}' names the degradation "
-            f"'{name}', whose operator is not known; known are "
+            f"'{degradation}', whose operator is not known; known are "
             f"{', '.join(DEGRADATIONS)}. What an image reduces to for this model "
             "cannot be told, so that it cannot transfer or restore. Choose another "
             "model, such as 'micro-2x'."
@@ -152,8 +152,8 @@ def reduced(
     geometry = Geometry(named, tuple(small), 1.0)
     for plane in range(geometry.planes):
         pixels = np.moveaxis(source.plane(plane).astype(np.float64), -1, 0)
-        name = model.card.degradation.name
-        found = downscale(torch.from_numpy(pixels.copy()), factor, name).numpy()
+        hr_plane = torch.from_numpy(pixels.copy())
+        found = downscale(hr_plane, factor, model.card.degradation).numpy()
         plane_view(lr, geometry, plane)[...] = cast(np.moveaxis(found, 0, -1), lr.dtype)
     return Reduced(padded, lr, named, factor, tuple(array.shape))
 

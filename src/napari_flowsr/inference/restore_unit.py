@@ -186,7 +186,7 @@ class UnitRestorer:
 
     @property
     def _gain(self) -> float:
-        return white_noise_gain(float(self.scale), self.card.degradation.name)
+        return white_noise_gain(float(self.scale), self.card.degradation)
 
     def _padded(self, image: Tensor) -> Tensor:
         """Mirror ``(C, H, W)`` at the bottom and right to multiples."""
@@ -195,7 +195,7 @@ class UnitRestorer:
         return torch.from_numpy(np.pad(image.numpy(), width, mode="symmetric"))
 
     def _reduced(self, hr: Tensor) -> Tensor:
-        return downscale(hr, float(self.scale), self.card.degradation.name)
+        return downscale(hr, float(self.scale), self.card.degradation)
 
     def _coder(self, lr: Tensor) -> UnitCoder:
         """Of one unit, given ``lr`` ``(components, h, w)``."""

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_flowsr.data.degrade import DEGRADATIONS
 from napari_flowsr.errors import UnstableDecodeError
 from napari_flowsr.inference.agreement import NO_SPREAD
 from napari_flowsr.inference.consistency import Projection, lr_psnr
@@ -191,7 +190,7 @@ class Run:
         as they are returned, rounded to the dtype.
         """
         units = [unit for unit in self.work if not self.work.constant(unit)]
-        known = self.order.degradation in DEGRADATIONS
+        known = self.order.degradation.has_operator
         held = self.outputs.samples is not None and not self.order.at_once
         if held and known and not self.order.consistent:
             for sample in range(self.order.n):

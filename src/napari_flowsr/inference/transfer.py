@@ -219,7 +219,7 @@ class _Pasted:
                 bound.workload.normalised(unit),
                 small.numpy(),
                 bound.geometry.scale,
-                bound.card.degradation.name,
+                bound.card.degradation,
             )
         return UnitCoder(decoder.setup, unit).padded_hr(values)
 

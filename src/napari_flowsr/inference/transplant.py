@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_flowsr.core.latents import Latents, Window
+    from napari_flowsr.data.degradation import Degradation
     from napari_flowsr.inference.tiles import TilePlan
 
 __all__ = ["Transplant", "reconciled"]
@@ -117,7 +118,11 @@ def _encoded(
 
 
 def reconciled(
-    hr: Tensor, lr: Tensor, mask: npt.NDArray[np.bool_], scale: float, name: str
+    hr: Tensor,
+    lr: Tensor,
+    mask: npt.NDArray[np.bool_],
+    scale: float,
+    degradation: Degradation,
 ) -> Tensor:
     """The nearest image whose downscale, where a mask is, is the LR image.
 
@@ -136,15 +141,15 @@ def reconciled(
         ``(h, w)``: LR pixels in whose HR pixels there may be other content.
     scale : float
         HR pixels per LR pixel.
-    name : str
-        Degradation of the model's card.
+    degradation : Degradation
+        Of the model's card.
 
     Returns
     -------
     Tensor
         Of the shape of ``hr``.
     """
-    reach = margin(scale, name)
+    reach = margin(scale, degradation)
     (top, bottom), (left, right) = (
         _span(np.asarray(mask.any(1 - axis)), reach + _TAIL, float(scale).is_integer())
         for axis in (0, 1)
@@ -157,8 +162,8 @@ def reconciled(
     near = torch.nn.functional.max_pool2d(
         here.float()[None], 2 * reach + 1, 1, padding=reach
     )
-    missing = -lr_residual(part, small, scale, name) * near
-    run = Projection(torch.zeros_like(part), missing, scale, name)
+    missing = -lr_residual(part, small, scale, degradation) * near
+    run = Projection(torch.zeros_like(part), missing, scale, degradation)
     while not run.finished:
         run.step()
     out = hr.clone()

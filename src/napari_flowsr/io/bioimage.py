@@ -286,7 +286,7 @@ def _readme(model: Model) -> str:
         f"{card.not_for or 'measurements of what the input does not show.'}\n\n"
         f"## Facts\n\n- Domain: {card.domain}\n- Licence of the weights: "
         f"{card.licence}\n- The low-resolution image is taken to have arisen by: "
-        f"{card.degradation.name}\n\n## Validation\n\n"
+        f"{card.degradation}\n\n## Validation\n\n"
         f"{card.metrics or 'No figures were measured.'}\n\nMade by napari-flowsr "
         f"({_HOME}).\n"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.data.degradation import OWN_NETWORK, Degradation
 from napari_flowsr.errors import OptionError
 
 __all__ = ["NOT_STATED", "OWN_NETWORK", "Degradation", "Model", "ModelCard"]
@@ -14,8 +15,6 @@ __all__ += ["Normalisation", "is_stated"]
 
 NOT_STATED = "not stated"
 """Licence of weights whose authors give none."""
-OWN_NETWORK = "own network"
-"""Name of the degradation of a model that makes its LR images itself (rescaling)."""
 
 _NORMALISATIONS = ("percentile", "dtype")
 
@@ -53,14 +52,6 @@ class Normalisation:
                 f"give {' or '.join(map(repr, _NORMALISATIONS))}, and two percentiles "
                 "from 0 to 100, the lower one first."
             )
-
-
-@dataclass(frozen=True)
-class Degradation:
-    """How an LR image arises from the HR image; part of a model's identity."""
-
-    name: str = "matlab-bicubic"
-    parameters: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

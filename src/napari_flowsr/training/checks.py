@@ -12,7 +12,7 @@ import torch
 
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.core.flow import ConditionalFlow
-from napari_flowsr.data.degrade import DEGRADATIONS
+from napari_flowsr.data.degradation import DEGRADATIONS, PAIRED
 from napari_flowsr.data.patches import PatchSampler
 from napari_flowsr.data.source import find_files
 from napari_flowsr.errors import OptionError, TrainingError
@@ -66,9 +66,11 @@ def check(
     """
     config = validated(config)
     _check_run(config)
+    _check_data(config)
     for stage in config.stages:
         _check_numbers(stage)
     flow = _network(config)
+    _check_range(config, flow)
     for stage in config.stages:
         _check_losses(stage, flow)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
@@ -76,10 +78,15 @@ def check(
     output = _checked_output(output)
     state_file = state_path(output)
     files = find_files(source)
-    scale = int(flow.scales[0])
     sides = (
         PatchSampler(
-            (), scale, stage.patch, stage.batch, degradation=config.degradation
+            (),
+            flow.scales[0],
+            stage.patch,
+            stage.batch,
+            degradation=config.degradation,
+            misalignment=config.misalignment,
+            scale_range=config.scale_range,
         ).min_side
         for stage in config.stages
     )
@@ -111,12 +118,6 @@ def _check_run(config: TrainConfig) -> None:
         config.percentiles,
         "two rising numbers from 0 to 100",
     )
-    _require(
-        config.degradation in DEGRADATIONS,
-        "degradation",
-        config.degradation,
-        f"one of {', '.join(DEGRADATIONS)}",
-    )
     for name in ("validate_every", "checkpoint_every"):
         _require(getattr(config, name) >= 1, name, getattr(config, name), "1 or more")
     if config.manifest and not Path(config.manifest).is_file():
@@ -124,6 +125,40 @@ def _check_run(config: TrainConfig) -> None:
             f"manifest is '{config.manifest}', where there is no file. Give the path "
             "of a CSV file, or leave it out."
         )
+
+
+def _check_data(config: TrainConfig) -> None:
+    """How LR images arise, and what is drawn of the images."""
+    degradation, name = config.degradation.checked(), config.degradation.name
+    _require(
+        degradation.has_operator or name == PAIRED,
+        "degradation",
+        name,
+        f"one of {', '.join((*DEGRADATIONS, PAIRED))}",
+    )
+    _require(config.misalignment >= 0, "misalignment", config.misalignment, "0 or more")
+    if config.scale_range is not None:
+        low, high = config.scale_range
+        expected = "two rising numbers, the lower one at least 1, such as (1.0, 4.0)"
+        _require(1 <= low < high, "scale_range", config.scale_range, expected)
+
+
+def _check_range(config: TrainConfig, flow: ConditionalFlow) -> None:
+    """A range of scales needs a family that takes any, and computed LR images."""
+    if config.scale_range is None:
+        return
+    if flow.scale_range is None:
+        raise TrainingError(
+            f"scale_range is {config.scale_range}, but a network of the {flow.family} "
+            "family has one scale. Leave scale_range out, or train the linf family."
+        )
+    if config.degradation.name == PAIRED:
+        raise TrainingError(
+            f"scale_range is {config.scale_range}, but given pairs of images have one "
+            f"scale. Leave it out, or choose one of {', '.join(DEGRADATIONS)}."
+        )
+    for scale in config.scale_range:
+        flow.check_scale(scale)
 
 
 def _check_numbers(stage: Stage) -> None:
@@ -156,7 +191,7 @@ def _check_numbers(stage: Stage) -> None:
 
 def _network(config: TrainConfig) -> ConditionalFlow:
     """The untrained network; its start values depend on the seed alone."""
-    scale = config.model.get("scale")
+    scale = config.model.get("scale", 4 if config.scale_range else None)
     if not isinstance(scale, int | float) or scale != int(scale) or scale < 2:
         raise TrainingError(
             f"The model's scale is {scale!r}; training needs a whole number of at "

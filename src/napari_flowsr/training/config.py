@@ -6,10 +6,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
+from napari_flowsr.data.degradation import Degradation
 from napari_flowsr.errors import OptionError, TrainingError
 
 __all__ = ["Stage", "TrainConfig", "load_config"]
@@ -49,6 +50,16 @@ class Stage:
     """Share of patches replaced by noise, masks and patterns (`data.unusual`)."""
 
 
+def _degradation(given: Any) -> Any:
+    """From text, or a table whose parameters lie in it or in a table of their own."""
+    if isinstance(given, str):
+        return Degradation.parse(given)
+    if isinstance(given, Mapping) and "name" in given and "parameters" not in given:
+        numbers = {key: value for key, value in given.items() if key != "name"}
+        return {"name": given["name"], "parameters": numbers}
+    return given
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that determines a training run, stored in the model file."""
@@ -62,7 +73,14 @@ class TrainConfig:
     seed: int = 0
     ema: float = 0.999
     """Decay of the averaged weights, which are the ones kept."""
-    degradation: str = "matlab-bicubic"
+    degradation: Annotated[Degradation, BeforeValidator(_degradation)] = field(
+        default_factory=Degradation
+    )
+    """In TOML its text, such as ``"gaussian:sigma=1.5"``, or a table with ``name``."""
+    lr_source: tuple[str, ...] = ()
+    """Given LR images: folders, files or patterns; of the degradation ``"paired"``."""
+    normalisation: Literal["percentile", "dtype"] = "percentile"
+    """How intensities become [0, 1], see `models.card.Normalisation`."""
     percentiles: tuple[float, float] = (0.1, 99.9)
     manifest: str = ""
     """CSV with the column ``file`` and the one named by ``group_by``."""
@@ -78,6 +96,11 @@ class TrainConfig:
     temperature: float = 1.0
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Free notes for the card, such as the licences of the images."""
+    scale_range: tuple[float, float] | None = None
+    """Scales of a family that takes any: one is drawn for each batch."""
+    misalignment: int = 0
+    """HR patches are shifted by up to this many HR pixels (SRFlow's supplement, 4.5:
+    4, for content transfer); 0 for none."""
     start_from: str = ""
     """Name or path of a model whose weights are the starting point (fine-tuning)."""
 

@@ -113,12 +113,14 @@ class TrainingRun:
         """Patches of a stage."""
         return PatchSampler(
             self.planes,
-            int(self.config.model["scale"]),
+            self.flow.scales[0],
             stage.patch,
             stage.batch,
             self.config.seed,
             self.config.degradation,
             stage.unusual,
+            self.config.misalignment,
+            self.config.scale_range,
         )
 
     def batch(

@@ -25,7 +25,11 @@ _DETERMINING = (
     "seed",
     "ema",
     "degradation",
+    "lr_source",
+    "normalisation",
     "percentiles",
+    "scale_range",
+    "misalignment",
     "group_by",
     "start_from",
 )

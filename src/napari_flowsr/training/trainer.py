@@ -26,7 +26,6 @@ from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.io.images import read_image
 from napari_flowsr.models.card import (
     NOT_STATED,
-    Degradation,
     ModelCard,
     Normalisation,
 )
@@ -66,6 +65,7 @@ def _card(run: TrainingRun, seconds: float, images: int) -> ModelCard:
     recipe = config.to_dict()
     for field in ("manifest", "start_from"):
         recipe[field] = Path(recipe[field]).name  # a card names no folders
+    recipe["lr_source"] = [Path(each).name for each in recipe["lr_source"]]
     return ModelCard(
         name=config.name or run.state_file.parent.stem,
         family=config.family,
@@ -86,8 +86,8 @@ def _card(run: TrainingRun, seconds: float, images: int) -> ModelCard:
             "torch": str(torch.__version__),
         }
         | ({"start_from": run.origin} if run.origin else {}),
-        degradation=Degradation(config.degradation),
-        normalisation=Normalisation("percentile", *config.percentiles),
+        degradation=config.degradation,
+        normalisation=Normalisation(config.normalisation, *config.percentiles),
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_flowsr.core.flow import ConditionalFlow
+    from napari_flowsr.data.degradation import Degradation
     from napari_flowsr.data.source import Plane
 
 __all__ = ["smallest_side", "validate"]
@@ -48,7 +49,7 @@ def _crop(plane: Plane, side: int, multiple: int) -> Tensor:
 def validate(
     flow: ConditionalFlow,
     planes: Sequence[Plane],
-    degradation: str,
+    degradation: Degradation,
     *,
     likelihood: bool,
 ) -> dict[str, float]:

@@ -90,7 +90,7 @@ def _rows(card: ModelCard) -> dict[str, str]:
 def _details(entry: Entry, card: ModelCard) -> dict[str, str]:
     return {
         "Not for": " ".join(card.not_for.split()),
-        "LR made by": card.degradation.name,
+        "LR made by": str(card.degradation),
         "Parameters": f"{card.parameters:,}" if card.parameters else "",
         "Temperature": f"{card.temperature:g}",
         "Inferred": _pairs(card.inferred),
