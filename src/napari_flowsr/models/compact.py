@@ -1,8 +1,8 @@
 """Compact: a small conditional flow around a predicted mean, for a laptop CPU.
 
 Our own family. One squeeze by the whole scale factor, so that every layer runs at LR
-resolution; flow steps as AdFlow's (fixed rotations); applied to what an EDSR-like
-encoder could not predict:
+resolution; flow steps as AdFlow's (fixed rotations); applied to what an EDSR-
+or WDSR-like encoder could not predict:
 
     hr = mean(lr) + residual_scale * unsqueeze(flow^-1(z; u)),   z white
 
@@ -17,8 +17,9 @@ References
 ----------
 SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, eqs. (2) to (5); AdFlow (Lugmayr et
 al., 2021), arXiv:2111.03649, section 3.4; EDSR (Lim et al., 2017), arXiv:1707.02921;
-Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
-Convolutional Neural Network (Shi et al., 2016), arXiv:1609.05158 (pixel shuffle).
+WDSR (Yu et al., 2018), arXiv:1808.08718; Real-Time Single Image and Video
+Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network (Shi et al.,
+2016), arXiv:1609.05158 (pixel shuffle).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from torch.nn import functional as F
 
 from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.encoders.edsr import EDSR
+from napari_flowsr.core.encoders.wdsr import WDSR
 from napari_flowsr.core.flow import ConditionalFlow, Encoded
 from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec
 from napari_flowsr.core.nets import soft_bound
@@ -55,6 +57,9 @@ class CompactConfig:
     """Feature channels of the encoder."""
     blocks: int = 8
     """Residual blocks of the encoder."""
+    expansion: int = 1
+    """Channels inside a residual block for each feature channel; with 1 it is EDSR,
+    with more WDSR."""
     steps: int = 8
     """Flow steps."""
     hidden: int = 48
@@ -69,6 +74,13 @@ _BOUND = 5.0
 """Of features and activations, in units of their standard deviation in training."""
 
 
+def _encoder(config: CompactConfig) -> EDSR | WDSR:
+    c = config
+    if c.expansion == 1:
+        return EDSR(c.channels, c.width, c.blocks)
+    return WDSR(c.channels, c.width, c.blocks, c.expansion)
+
+
 class Compact(ConditionalFlow):
     """Conditional flow at LR resolution around a predicted mean."""
 
@@ -81,7 +93,7 @@ class Compact(ConditionalFlow):
         self.channels = config.channels
         self.scales = (float(config.scale),)
         squeezed = config.channels * config.scale**2
-        self.encoder = EDSR(config.channels, config.width, config.blocks)
+        self.encoder = _encoder(config)
         last = nn.Conv2d(config.width, squeezed, 3, padding=1)
         # A zero head makes the untrained mean the bicubic interpolation.
         for parameter in last.parameters():
@@ -167,7 +179,9 @@ def example_configs() -> tuple[CompactConfig, ...]:
     """Tiny configurations of odd sizes, for the contract suite."""
     return (
         CompactConfig(scale=2, width=8, blocks=1, steps=2, hidden=6),
-        CompactConfig(scale=3, channels=3, width=6, blocks=1, steps=1, hidden=4),
+        CompactConfig(
+            scale=3, channels=3, width=4, blocks=1, expansion=3, steps=1, hidden=4
+        ),
         CompactConfig(
             scale=4, width=8, blocks=2, steps=2, hidden=8, residual_scale=0.1
         ),

@@ -308,6 +308,21 @@ class LINF(ConditionalFlow):
         z, logdet, _ = self._encoded(hr, cond)
         return logdet - 0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
 
+    def log_prob_per_value(self, hr: Tensor, cond: Condition) -> Tensor:
+        """Mean log-density of a value in whole patches, ``(B,)``, nats.
+
+        A patch that reaches beyond the image has zeros there, whose density has no
+        bound: a network that can tell where the image ends would learn little else.
+        """
+        rows, columns = (int(side) // self.config.patch for side in hr.shape[-2:])
+        if not (rows and columns):
+            raise SizeError(
+                f"HR tensor has shape {tuple(hr.shape)}, less than a patch of this "
+                f"model, {self.config.patch} pixels. Train on larger patches."
+            )
+        whole = self.patch_log_prob(hr, cond)[:, :rows, :columns].mean((1, 2))
+        return whole / self.flow.size + math.log(2.0)
+
     def encode(self, hr: Tensor, cond: Condition) -> Encoded:
         """Map ``hr`` to latents.
 
@@ -334,6 +349,7 @@ def example_configs() -> tuple[LINFConfig, ...]:
     tiny = LINFConfig(scale=2.0, width=5, blocks=1, hidden=6, mlp_layers=1)
     return (
         replace(tiny, flow_layers=2),
+        replace(tiny, encoder="wdsr", expansion=2, patch=3, flow_layers=1),
         replace(tiny, scale=3.0, encoder="rrdb", patch=3, growth=3, flow_layers=1),
         replace(
             tiny, scale=2.0, encoder="rdn", growth=3, convolutions=2, flow_layers=1

@@ -10,12 +10,13 @@ from napari_flowsr.core.encoders.edsr import EDSR
 from napari_flowsr.core.encoders.rdn import RDN
 from napari_flowsr.core.encoders.rrdb import RRDB
 from napari_flowsr.core.encoders.swinir import SwinIR
+from napari_flowsr.core.encoders.wdsr import WDSR
 from napari_flowsr.errors import OptionError
 
 __all__ = ["LINFConfig", "make_encoder"]
 
 _SIZES = (
-    *("channels", "patch", "width", "blocks", "growth", "convolutions"),
+    *("channels", "patch", "width", "blocks", "expansion", "growth", "convolutions"),
     *("embed", "window_size", "hidden", "mlp_layers", "flow_layers"),
 )
 _OFFERED = (4.0, 2.0, 3.0, 6.0, 8.0)
@@ -28,13 +29,16 @@ class LINFConfig:
     scale: float = 4.0
     """Taken where none is asked for; any from 1 to 32 can be."""
     channels: int = 3
-    encoder: Literal["edsr", "rdn", "swinir", "rrdb"] = "edsr"
+    encoder: Literal["edsr", "rdn", "swinir", "rrdb", "wdsr"] = "edsr"
+    """``wdsr`` is ours, the others are those of the published networks."""
     patch: int = 1
     """Side of the patches, HR pixels: 1 or 3 in the published networks."""
     width: int = 64
     """Feature channels that the encoder gives out (``G0`` of RDN)."""
     blocks: int = 16
-    """Blocks of EDSR, RRDB and RDN (``D``)."""
+    """Blocks of EDSR, WDSR, RRDB and RDN (``D``)."""
+    expansion: int = 4
+    """Channels inside a block of WDSR for each feature channel."""
     growth: int = 32
     """Growth of RRDB's and RDN's dense blocks (``G``)."""
     convolutions: int = 8
@@ -117,11 +121,13 @@ class LINFConfig:
         return 1.0, 32.0
 
 
-def make_encoder(config: LINFConfig) -> EDSR | RDN | RRDB | SwinIR:
+def make_encoder(config: LINFConfig) -> EDSR | WDSR | RDN | RRDB | SwinIR:
     """Build the encoder that a configuration describes."""
     c = config
     if c.encoder == "edsr":
         return EDSR(c.channels, c.width, c.blocks, c.res_scale)
+    if c.encoder == "wdsr":
+        return WDSR(c.channels, c.width, c.blocks, c.expansion)
     if c.encoder == "rdn":
         return RDN(c.channels, c.width, c.blocks, c.convolutions, c.growth)
     if c.encoder == "swinir":
