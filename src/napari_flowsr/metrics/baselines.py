@@ -50,7 +50,7 @@ def lanczos(lr: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
 def _centres(side: int, scale: float) -> NDArray[np.float64]:
     """Where the centres of the HR pixels lie on the LR axis."""
     large = hr_side(side, scale)
-    return (np.arange(large) + 0.5) * (side / large) - 0.5
+    return np.asarray((np.arange(large) + 0.5) * (side / large) - 0.5, np.float64)
 
 
 def _under(side: int, scale: float) -> NDArray[np.int64]:
