@@ -99,7 +99,7 @@ def test_learns_and_writes_a_model_that_describes_itself(
     losses = [e.loss for e in events if isinstance(e, Step) and e.stage == "flow"]
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.3
     gains = [e.metrics["gain_predict"] for e in events if isinstance(e, Validation)]
-    assert gains[-1] > max(gains[0], 0.1)  # dB over bicubic, on its training images
+    assert gains[-1] > max(gains[0], 0.05)  # dB over bicubic, on its training images
     assert isinstance(events[-1], Finished)
     model = read_model(out)
     assert model.card.name == "tiny"
@@ -148,7 +148,7 @@ def test_non_finite_losses_are_skipped_then_reported(
     monkeypatch.setattr(run_module, "_MAX_SKIPPED", 2)
     monkeypatch.setattr(
         "napari_flowsr.training.losses.LOSSES",
-        {"predict_l1": lambda flow, lr, hr, noisy: flow.predict(lr).mean() * torch.nan},
+        {"predict_l1": lambda p: p.flow.predict(p.lr).mean() * torch.nan},
     )
     steps: list[Step] = []
     one = config(stages=(Stage("encoder", 9, {"predict_l1": 1.0}, batch=2, patch=8),))

@@ -224,6 +224,13 @@ class ConditionalFlow(nn.Module, ABC):
         encoded = self.encode(hr, cond)
         return encoded.latents.log_prob() + encoded.logdet
 
+    def log_prob_per_value(self, hr: Tensor, cond: Condition) -> Tensor:
+        """Mean log-density of a value of ``hr``, ``(B,)``, nats: what training raises.
+
+        A family may leave out values that are unlike those inside of an image.
+        """
+        return self.log_prob(hr, cond) / hr[0].numel()
+
     def sample(
         self,
         cond: Condition,

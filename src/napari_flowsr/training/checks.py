@@ -21,7 +21,7 @@ from napari_flowsr.io.collection import load_model
 from napari_flowsr.models._registry import build, config_dict
 from napari_flowsr.models.card import Model
 from napari_flowsr.training.config import TrainConfig, validated
-from napari_flowsr.training.losses import LOSSES
+from napari_flowsr.training.losses import LOSSES, is_of_encoder, is_of_rescaling
 from napari_flowsr.training.run import SCHEDULES
 from napari_flowsr.training.state import state_path
 
@@ -220,12 +220,19 @@ def _check_losses(stage: Stage, flow: ConditionalFlow) -> None:
     for name, weight in stage.losses.items():
         what = f"Weight of the loss {name} in stage '{stage.name}'"
         _require(0 <= weight < math.inf, what, weight, "0 or more")
-    predicting = [name for name in stage.losses if name.startswith("predict")]
+    predicting = [name for name in stage.losses if is_of_encoder(name)]
     if predicting and type(flow).predict is ConditionalFlow.predict:
         raise TrainingError(
             f"Stage '{stage.name}' has the loss {', '.join(predicting)}, which trains "
             f"an encoder's prediction; the {flow.family} family has none. Use 'nll' or "
             "'mode_l1'."
+        )
+    rescaling = [name for name in stage.losses if is_of_rescaling(name)]
+    if rescaling and not hasattr(flow, "downscale"):
+        raise TrainingError(
+            f"Stage '{stage.name}' has the loss {', '.join(rescaling)}, for networks "
+            f"that make small images themselves; the {flow.family} family takes them "
+            "as they are. Train the hcflow-rescale family, or use 'nll'."
         )
     if flow.deterministic and len(predicting) < len(stage.losses):
         raise TrainingError(

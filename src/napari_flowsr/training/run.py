@@ -17,8 +17,9 @@ from torch.nn.parallel import DistributedDataParallel
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.data.patches import PatchSampler
 from napari_flowsr.errors import ExportError, TrainingError
+from napari_flowsr.training.batch import Batch
 from napari_flowsr.training.ema import AveragedWeights
-from napari_flowsr.training.losses import LossSum
+from napari_flowsr.training.losses import LossSum, is_of_encoder
 from napari_flowsr.training.muon import Muon
 from napari_flowsr.training.state import read_state, write_state
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["SCHEDULES", "TrainingRun", "learning_rate"]
 
 _MAX_SKIPPED = 20
+_OTHER_STREAM = 0x9E3779B9
+"""Of a seed, so that latents do not repeat the noise of dequantisation."""
 SCHEDULES = ("cosine", "steps")
 
 
@@ -123,26 +126,28 @@ class TrainingRun:
             self.config.scale_range,
         )
 
-    def batch(
-        self, sampler: PatchSampler, stage: Stage
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """LR, HR and dequantised HR of the present step, this process's part."""
+    def batch(self, sampler: PatchSampler, stage: Stage) -> Batch:
+        """Patches of the present step, this process's part."""
         return self._batch(sampler, stage, slice(self.rank, None, self.world))
 
-    def _batch(
-        self, sampler: PatchSampler, stage: Stage, part: slice
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _batch(self, sampler: PatchSampler, stage: Stage, part: slice) -> Batch:
         lr, hr = sampler.draw(self.step, part)
-        generator = torch.Generator().manual_seed(
-            self.config.seed * 1_000_003 + self.step
-        )
+        seed = self.config.seed * 1_000_003 + self.step
+        generator = torch.Generator().manual_seed(seed)
         shape = (stage.batch, *hr.shape[1:])
         noise = (
             torch.rand(shape, generator=generator) - 0.5
         ) / stage.dequantisation_levels
         noise += stage.hr_noise * torch.randn(shape, generator=generator)
-        noisy = hr + noise[part]
-        return self._place(lr), self._place(hr), self._place(noisy)
+        return Batch(
+            self._place(lr),
+            self._place(hr),
+            self._place(hr + noise[part]),
+            seed=seed ^ _OTHER_STREAM,
+            size=stage.batch,
+            part=part,
+            levels=stage.dequantisation_levels,
+        )
 
     def _place(self, x: Tensor) -> Tensor:
         # Convolutions run up to twice as fast in this layout on the CPU.
@@ -150,7 +155,7 @@ class TrainingRun:
 
     def set_up(self, stage: Stage, taken: int) -> None:
         """Optimiser, losses, frozen parts; ``taken`` steps of the stage are done."""
-        if taken == 0 and "nll" in stage.losses:
+        if taken == 0 and not all(map(is_of_encoder, stage.losses)):
             self._initialise_actnorms(stage)
         self.freeze(stage, taken)
         make = Muon if stage.optimiser == "muon" else torch.optim.Adam
@@ -163,7 +168,8 @@ class TrainingRun:
     @torch.no_grad()
     def _initialise_actnorms(self, stage: Stage) -> None:
         """Data-dependent start values, from the same whole batch in every process."""
-        lr, _, noisy = self._batch(self.sampler(stage), stage, slice(None))
+        batch = self._batch(self.sampler(stage), stage, slice(None))
+        lr, noisy = batch.lr, batch.noisy
         self.flow.train()
         self.flow.encode(noisy, self.flow.condition(lr))
         self.flow.eval()
@@ -184,7 +190,7 @@ class TrainingRun:
     def freeze(self, stage: Stage, taken: int) -> None:
         """Train the encoder only after its share of the stage."""
         frozen = taken < stage.encoder_frozen_until * stage.steps
-        only_encoder = all(name.startswith("predict") for name in stage.losses)
+        only_encoder = all(map(is_of_encoder, stage.losses))
         encoder = {id(p) for p in self.flow.encoder_parameters()}
         for parameter in self.flow.parameters():
             in_encoder = id(parameter) in encoder
@@ -208,7 +214,7 @@ class TrainingRun:
             group["lr"] = rate
         self.flow.train()
         self.optimiser.zero_grad(set_to_none=True)
-        loss, terms = self.losses(*self.batch(sampler, stage))
+        loss, terms = self.losses(self.batch(sampler, stage))
         loss.backward()
         trained = [p for p in self.flow.parameters() if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(trained, stage.clip_norm)
