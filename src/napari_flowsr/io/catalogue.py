@@ -89,7 +89,7 @@ def licence_notice(name: str) -> str:
 
 
 def entries() -> list[Entry]:
-    """Built-in models, imported models, imported learned priors; headers only."""
+    """Built-in and imported models, then learned priors; headers only."""
     built_in = collection.builtin_folder()
     found = []
     for card in collection.list_models():
@@ -101,7 +101,8 @@ def entries() -> list[Entry]:
         about = priors.prior_header(path)
         licence = about.get("licence", NOT_STATED)
         label = about.get("label", "learned prior")
-        found.append(Entry(name, "prior", path, False, licence, label=label))
+        inside = path.parent == priors.builtin_prior_folder()
+        found.append(Entry(name, "prior", path, inside, licence, label=label))
     return found
 
 
@@ -118,7 +119,12 @@ def remove(name: str, kind: str | None = None) -> None:
     """
     found = check_kind(name, kind)
     if found == "prior":
-        priors.find_prior(name).unlink()
+        path = priors.find_prior(name)
+        if path.parent == priors.builtin_prior_folder():
+            raise OptionError(
+                f"{name!r} is a built-in learned prior; only imported ones are removed."
+            )
+        path.unlink()
         return
     if kind == "prior":
         raise ModelNotFoundError(

@@ -22,7 +22,7 @@ def holders(name: str) -> tuple[str, ...]:
         return ()
     folders = {
         "model": (collection.builtin_folder(), collection.user_folder()),
-        "prior": (priors.prior_folder(),),
+        "prior": (priors.builtin_prior_folder(), priors.prior_folder()),
     }
     return tuple(
         kind
@@ -71,7 +71,7 @@ def check_new_name(
     OptionError
         If it is no name, built in, or taken. One of another kind is never replaced.
     """
-    from napari_flowsr.io import collection
+    from napari_flowsr.io import collection, priors
 
     what = KINDS.get(kind or "model", "model").removeprefix("learned ")
     if not _NAME.fullmatch(name):
@@ -79,9 +79,10 @@ def check_new_name(
             f"{name!r} cannot be a {what}'s name; up to 64 letters, digits, '.', '_', "
             "'+' and '-' can. Give another name."
         )
-    if (collection.builtin_folder() / f"{name}.safetensors").exists():
+    built_in = collection.builtin_folder(), priors.builtin_prior_folder()
+    if any((folder / f"{name}.safetensors").exists() for folder in built_in):
         raise OptionError(
-            f"{name!r} is the name of a built-in model. Give another name."
+            f"{name!r} is the name of a built-in model or prior. Give another name."
         )
     for taken in holders(name):
         if kind not in (None, taken):

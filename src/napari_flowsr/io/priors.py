@@ -1,36 +1,46 @@
 """Files of learned priors: read, checked, and kept under a name.
 
-A prior's file holds the tensors of a published latent module, under their published
-names, which tell its sizes; imported ones are kept as ``.safetensors`` beside the
-imported models.
+A prior's file holds the tensors of a latent module under their published names, which
+tell nearly all sizes. Ours say the rest in the header: configuration, the flow that
+they were trained for, and how. Built-in ones come with the package; imported ones are
+kept as ``.safetensors`` beside the imported models.
 """
 
 from __future__ import annotations
 
 import copy
 import difflib
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from napari_flowsr.core.prior import LatentModule
-from napari_flowsr.errors import CheckpointError, ModelNotFoundError
+from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io import foreign
 from napari_flowsr.io.atomic import atomic_path
-from napari_flowsr.io.checkpoint import file_sha256, load_weights
+from napari_flowsr.io.checkpoint import check_finite, file_sha256, load_weights
 from napari_flowsr.io.names import check_new_name
 from napari_flowsr.models.card import Model
 from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
-from napari_flowsr.models.learned_prior_published import infer_config, remap
+from napari_flowsr.models.learned_prior_published import (
+    infer_config,
+    published_names,
+    remap,
+)
 
-__all__ = ["Prior", "describe_prior", "find_prior", "import_prior", "prior_folder"]
-__all__ += ["prior_header", "prior_names", "read_prior", "with_prior"]
+__all__ = ["Prior", "builtin_prior_folder", "describe_prior", "find_prior"]
+__all__ += ["import_prior", "prior_folder", "prior_header", "prior_names", "read_prior"]
+__all__ += ["with_prior", "write_prior"]
 
+_CONFIG = TypeAdapter(LearnedPriorConfig)
+_LABEL = "learned prior"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -45,6 +55,8 @@ class Prior:
     licence: str
     sha256: str
     inferred: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+    """Of one trained here: name and sha256 of its flow, recipe, figures."""
 
     def facts(self) -> dict[str, Any]:
         """What a model's card and the provenance of its results say about it."""
@@ -55,7 +67,7 @@ class Prior:
             "sha256": self.sha256,
             "parameters": sum(p.numel() for p in self.module.parameters()),
             "inferred": self.inferred,
-        }
+        } | ({"about": self.about} if self.about else {})
 
 
 def read_prior(path: str | Path) -> Prior:
@@ -79,15 +91,74 @@ def read_prior(path: str | Path) -> Prior:
             f"{path.name} was given as learned prior, but it is {what}. Give a file "
             "of SRFlow-LP or LINF-LP as prior=, and models as the model."
         )
-    config = infer_config(state)
+    header = prior_header(path)
+    config = _config(path, header) or infer_config(state)
     module = build_prior(config)
     load_weights(module, remap(state, config), path, known.label)
     module.float().eval().requires_grad_(False)
-    told = TypeAdapter(LearnedPriorConfig).dump_python(config, mode="json")
-    sha256 = file_sha256(path)
-    # Imported ones carry what their importer said.
-    licence = prior_header(path).get("licence", known.licence)
-    return Prior(module, path.stem, known.label, licence, sha256, told)
+    return Prior(
+        module,
+        path.stem,
+        # Imported ones carry what their importer said.
+        header.get("label", known.label),
+        header.get("licence", known.licence),
+        file_sha256(path),
+        _CONFIG.dump_python(config, mode="json"),
+        json.loads(header.get("about", "{}")),
+    )
+
+
+def _config(path: Path, header: dict[str, str]) -> LearnedPriorConfig | None:
+    """What a file of ours says about its sizes; None for a published one."""
+    if "config" not in header:
+        return None
+    try:
+        return _CONFIG.validate_json(header["config"])
+    except (ValidationError, OptionError) as error:
+        raise CheckpointError(
+            f"{path.name} has a damaged description in its header ({error!r}). Copy or "
+            "download it again."
+        ) from error
+
+
+def write_prior(
+    path: str | Path,
+    module: LatentModule,
+    *,
+    licence: str,
+    about: dict[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a latent module that was trained here, atomically.
+
+    Parameters
+    ----------
+    path : path
+        Target, ``.safetensors``; replaced if it exists.
+    module : LatentModule
+        With a `LearnedPriorConfig` as ``config``.
+    licence : str
+        Of the weights.
+    about : dict
+        JSON-able: the flow that it was trained for, recipe, figures.
+    dtype : torch.dtype
+        Storage of the weights.
+    """
+    path = Path(path)
+    config: LearnedPriorConfig = module.config  # type: ignore[assignment]
+    tensors = {
+        key: (t.to(dtype) if t.is_floating_point() else t).detach().cpu().contiguous()
+        for key, t in published_names(module.state_dict(), config).items()
+    }
+    check_finite(tensors, path)
+    header = {
+        "label": _LABEL,
+        "licence": licence,
+        "config": _CONFIG.dump_json(config).decode(),
+        "about": json.dumps(about, sort_keys=True),
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata=header))
 
 
 def with_prior(model: Model, name_or_path: str | Path) -> Model:
@@ -99,7 +170,7 @@ def with_prior(model: Model, name_or_path: str | Path) -> Model:
 
 
 def prior_header(path: Path) -> dict[str, str]:
-    """``label`` and ``licence`` of an imported prior; empty for a published file."""
+    """``label``, ``licence`` and more of a prior; empty for a published file."""
     try:
         with safe_open(path, "pt") as file:
             return dict(file.metadata() or {})
@@ -117,17 +188,26 @@ def prior_folder() -> Path:
     return user_folder().parent / "priors"
 
 
+def builtin_prior_folder() -> Path:
+    """Folder of the priors that come with the package."""
+    from napari_flowsr.io.collection import builtin_folder
+
+    return builtin_folder() / "priors"
+
+
 def prior_names() -> list[str]:
-    """Names of the imported priors."""
-    return sorted(path.stem for path in prior_folder().glob("[!.]*.safetensors"))
+    """Names of the built-in and imported priors."""
+    folders = builtin_prior_folder(), prior_folder()
+    return sorted({p.stem for f in folders for p in f.glob("[!.]*.safetensors")})
 
 
 def find_prior(name_or_path: str | Path) -> Path:
     """Return the file behind a prior's name or path."""
     text = str(name_or_path)
-    named = prior_folder() / f"{text}.safetensors"
-    if _NAME.fullmatch(text) and named.is_file():
-        return named
+    for folder in (builtin_prior_folder(), prior_folder()):
+        named = folder / f"{text}.safetensors"
+        if _NAME.fullmatch(text) and named.is_file():
+            return named
     path = Path(text).expanduser()
     if path.is_file():
         return path
@@ -135,7 +215,7 @@ def find_prior(name_or_path: str | Path) -> Path:
     close = difflib.get_close_matches(text, known, n=2, cutoff=0.5)
     hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
     raise ModelNotFoundError(
-        f"There is no learned prior {text!r}.{hint} Imported are "
+        f"There is no learned prior {text!r}.{hint} Known are "
         f"{', '.join(known) or 'none'}; a path of its file works too."
     )
 
@@ -171,6 +251,9 @@ def _keep(path: Path, name: str, licence: str | None) -> None:
     }
     target = prior_folder() / f"{name}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
-    about = {"label": prior.label, "licence": licence or prior.licence}
+    about = prior_header(path) | {
+        "label": prior.label,
+        "licence": licence or prior.licence,
+    }
     with atomic_path(target) as temporary:
         temporary.write_bytes(save(tensors, metadata=about))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["infer_config", "remap"]
+__all__ = ["infer_config", "published_names", "remap"]
 
 _LEVEL = re.compile(r"(input_proj|inc|down_layers|up_layers|outc)(\d+)\.(.+)")
 _UNET = ("inc.", "down_layers.", "up_layers.", "outc.")
@@ -98,4 +98,24 @@ def remap(state: Mapping[str, Tensor], config: LearnedPriorConfig) -> dict[str, 
             out[f"generator.{key}"] = tensor
         else:
             out[key] = tensor
+    return out
+
+
+_OWN_LEVEL = re.compile(r"(input_proj|unet)\.(\d+)\.(.+)")
+
+
+def published_names(
+    state: Mapping[str, Tensor], config: LearnedPriorConfig
+) -> dict[str, Tensor]:
+    """Our names to published ones: the inverse of `remap`."""
+    out: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        match = _OWN_LEVEL.fullmatch(key)
+        if config.kind == "pyramid" and match is not None:
+            part, level, rest = match.groups()
+            if part == "unet":
+                part, rest = rest.split(".", 1)
+            out[f"{part}{level}.{rest}"] = tensor
+        else:
+            out[key.removeprefix("generator.")] = tensor
     return out
