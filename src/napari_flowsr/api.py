@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from napari_flowsr.data.files import Images
     from napari_flowsr.inference.options import ProgressCallback
     from napari_flowsr.training.events import TrainEvent
 
@@ -257,7 +258,7 @@ def evaluate(
 
 
 def train(
-    source: str | Path | Iterable[str | Path],
+    source: Images,
     *,
     preset: str,
     output: str | Path,
@@ -271,7 +272,7 @@ def train(
 
     Parameters
     ----------
-    source : path, glob pattern, or list of these
+    source : path, glob pattern, `napari_flowsr.data.source.ArrayImage`, or several
         Training images.
     preset : str
         Name of a recipe, see `napari_flowsr.training.presets.PRESETS`.
@@ -279,7 +280,8 @@ def train(
         The ``.safetensors`` to write.
     **config
         Fields of `napari_flowsr.training.config.TrainConfig` that differ from the
-        recipe, and ``validation``: images for the figures during training.
+        recipe, and ``validation``: images for the figures during training. Images are
+        given as ``source`` is, ``lr_source`` too.
 
     Returns
     -------
@@ -295,6 +297,13 @@ def train(
     from napari_flowsr.training.trainer import train as run
 
     validation = config.pop("validation", None)
+    lr_source = config.pop("lr_source", None)
     if config.get("start_from") is not None:
         config["start_from"] = os.fspath(config["start_from"])
-    return run(source, recipe(preset).with_(**config), output, validation=validation)
+    return run(
+        source,
+        recipe(preset).with_(**config),
+        output,
+        validation=validation,
+        lr_source=lr_source,
+    )

@@ -80,7 +80,10 @@ class Degradation:
         return hash((self.name, *sorted(self.parameters.items())))
 
     def __str__(self) -> str:
-        numbers = ",".join(f"{k}={_short(v)}" for k, v in self.parameters.items())
+        order = _PARAMETERS.get(self.name, ())
+        known = [key for key in order if key in self.parameters]
+        keys = [*known, *(key for key in self.parameters if key not in order)]
+        numbers = ",".join(f"{k}={_short(self.parameters[k])}" for k in keys)
         return f"{self.name}:{numbers}" if numbers else self.name
 
     @classmethod

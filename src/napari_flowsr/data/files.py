@@ -14,7 +14,8 @@ import numpy as np
 
 from napari_flowsr.errors import OptionError, TrainingError
 
-__all__ = ["ArrayImage", "find_files", "find_images", "groups_from_manifest"]
+__all__ = ["ArrayImage", "Images", "find_files", "find_images"]
+__all__ += ["groups_from_manifest"]
 
 _SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".npy", ".zarr"}
 
@@ -114,7 +115,11 @@ def _is_image(path: Path, folder: Path | None = None) -> bool:
     return kind in _SUFFIXES and (path.is_dir() if kind == ".zarr" else path.is_file())
 
 
-def find_images(source: Any) -> list[Path | ArrayImage]:
+Images = str | Path | ArrayImage | Iterable[str | Path | ArrayImage]
+"""What images may be given as: paths, glob patterns, arrays, or several of these."""
+
+
+def find_images(source: Images) -> list[Path | ArrayImage]:
     """Arrays in their order, then the files of paths and patterns, as `find_files`.
 
     Raises

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_flowsr.data.files import (
     ArrayImage,
+    Images,
     find_files,
     find_images,
     groups_from_manifest,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayImage",
+    "Images",
     "LeftOut",
     "Plane",
     "Reader",

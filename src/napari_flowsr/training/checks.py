@@ -13,8 +13,9 @@ import torch
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.data.degradation import DEGRADATIONS, PAIRED
+from napari_flowsr.data.pairs import Pairs
 from napari_flowsr.data.patches import PatchSampler
-from napari_flowsr.data.source import find_files
+from napari_flowsr.data.source import ArrayImage, find_images
 from napari_flowsr.errors import OptionError, TrainingError
 from napari_flowsr.io.atomic import check_writable
 from napari_flowsr.io.collection import load_model
@@ -26,8 +27,7 @@ from napari_flowsr.training.run import SCHEDULES
 from napari_flowsr.training.state import state_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from napari_flowsr.data.source import Images
     from napari_flowsr.training.config import Stage
 
 __all__ = ["Job", "check"]
@@ -40,8 +40,10 @@ class Job:
     config: TrainConfig
     flow: ConditionalFlow
     """The untrained network."""
-    files: list[Path]
-    validation: list[Path]
+    images: list[Path | ArrayImage]
+    validation: list[Path | ArrayImage]
+    pairs: Pairs | None
+    """LR images, where these are given."""
     output: Path
     state_file: Path
     origin: Model | None
@@ -51,10 +53,11 @@ class Job:
 
 
 def check(
-    source: str | Path | Iterable[str | Path],
+    source: Images,
     config: TrainConfig,
     output: str | Path,
-    validation: str | Path | Iterable[str | Path] | None,
+    validation: Images | None,
+    lr_source: Images | None = None,
 ) -> Job:
     """Check everything that does not need the images themselves.
 
@@ -64,7 +67,7 @@ def check(
         `OptionError`, `TrainingError`, `ExportError`, `DeviceError` or
         `ModelNotFoundError`, saying what was given, what was expected, what to do.
     """
-    config = validated(config)
+    config = _naming(validated(config), lr_source)
     _check_run(config)
     _check_data(config)
     for stage in config.stages:
@@ -77,7 +80,8 @@ def check(
         resolve_device(config.device)
     output = _checked_output(output)
     state_file = state_path(output)
-    files = find_files(source)
+    images = find_images(source)
+    held_out = find_images(validation) if validation else []
     sides = (
         PatchSampler(
             (),
@@ -93,8 +97,9 @@ def check(
     return Job(
         config,
         flow,
-        files,
-        find_files(validation) if validation else [],
+        images,
+        held_out,
+        _pairs(config, flow, lr_source, [*images, *held_out]),
         output,
         state_file,
         None if state_file.exists() else _origin(config, flow),
@@ -159,6 +164,39 @@ def _check_range(config: TrainConfig, flow: ConditionalFlow) -> None:
         )
     for scale in config.scale_range:
         flow.check_scale(scale)
+
+
+def _naming(config: TrainConfig, lr_source: Images | None) -> TrainConfig:
+    """With the names of LR images that were given beside it, for the record."""
+    if not lr_source:
+        return config
+    if isinstance(lr_source, str | Path | ArrayImage):
+        lr_source = [lr_source]
+    names = [x.name if isinstance(x, ArrayImage) else str(x) for x in lr_source]
+    return config.with_(lr_source=tuple(names))
+
+
+def _pairs(
+    config: TrainConfig,
+    flow: ConditionalFlow,
+    given: Images | None,
+    images: list[Path | ArrayImage],
+) -> Pairs | None:
+    """Given LR images, one for each HR image by its name."""
+    source = given or config.lr_source
+    if bool(source) != (config.degradation.name == PAIRED):
+        given_so = "LR images were given" if source else "No LR images were given"
+        raise TrainingError(
+            f"{given_so} (lr_source), but the degradation is '{config.degradation}'. "
+            f"With LR images it is '{PAIRED}'; without, one of "
+            f"{', '.join(DEGRADATIONS)}."
+        )
+    if not source:
+        return None
+    pairs = Pairs(find_images(source), float(flow.scales[0]))
+    for image in images:
+        pairs.of(image)
+    return pairs
 
 
 def _check_numbers(stage: Stage) -> None:

@@ -42,9 +42,9 @@ from napari_flowsr.training.run import TrainingRun
 from napari_flowsr.training.validate import smallest_side, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Sequence
 
-    from napari_flowsr.data.source import LeftOut, Plane
+    from napari_flowsr.data.source import ArrayImage, Images, LeftOut, Plane
     from napari_flowsr.training.checks import Job
     from napari_flowsr.training.config import Stage, TrainConfig
 
@@ -92,11 +92,12 @@ def _card(run: TrainingRun, seconds: float, images: int) -> ModelCard:
 
 
 def train(
-    source: str | Path | Iterable[str | Path],
+    source: Images,
     config: TrainConfig,
     output: str | Path,
     *,
-    validation: str | Path | Iterable[str | Path] | None = None,
+    validation: Images | None = None,
+    lr_source: Images | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Train a model, or go on with an interrupted run, yielding events.
 
@@ -106,15 +107,18 @@ def train(
 
     Parameters
     ----------
-    source : path, glob pattern, or list of these
+    source : path, glob pattern, `ArrayImage`, or list of these
         Training images.
     config : TrainConfig
         See `training.presets.preset`.
     output : path
         The ``.safetensors`` to write at the end. Checkpoints go to a folder beside it,
         ``<stem>.training``; delete that to start afresh.
-    validation : path, optional
+    validation : path or the like, optional
         Images for the figures during training.
+    lr_source : path or the like, optional
+        Given LR images of all these, matched by name, in place of those that
+        ``config.lr_source`` names; for the degradation ``"paired"``.
 
     Returns
     -------
@@ -130,26 +134,31 @@ def train(
         unusable images, a checkpoint of another run or one that cannot be written,
         when the memory is exhausted, or when the loss stays non-finite.
     """
-    return _events(check(source, config, output, validation))
+    return _events(check(source, config, output, validation, lr_source))
 
 
 def _planes(
-    job: Job, files: Sequence[Path], min_side: int, groups: dict[str, str] | None = None
+    job: Job,
+    images: Sequence[Path | ArrayImage],
+    min_side: int,
+    groups: dict[str, str] | None = None,
 ) -> tuple[list[Plane], list[LeftOut]]:
     low, high = job.config.percentiles
     try:
         return load_planes(
-            files,
+            images,
             job.flow.channels,
             read=read_image,
             low=low,
             high=high,
+            kind=job.config.normalisation,
             groups=groups,
             min_side=min_side,
+            pairs=job.pairs,
         )
     except MemoryError as error:
         raise TrainingError(
-            f"The {len(files)} images do not fit into memory. Give fewer or smaller "
+            f"The {len(images)} images do not fit into memory. Give fewer or smaller "
             "images, or close other programs."
         ) from error
 
@@ -162,7 +171,7 @@ def _events(job: Job) -> Generator[TrainEvent, None, None]:
         if config.manifest
         else None
     )
-    planes, left_out = _planes(job, job.files, job.min_side, groups)
+    planes, left_out = _planes(job, job.images, job.min_side, groups)
     if job.validation:
         held_out, useless = _planes(job, job.validation, smallest_side(job.flow))
         left_out += [
