@@ -1,8 +1,7 @@
-"""``napari-flowsr evaluate``: figures of a model on HR images, next to bicubic."""
+"""``napari-flowsr evaluate``: figures of models on HR images, next to interpolation."""
 
 from __future__ import annotations
 
-import math
 import time
 from glob import glob
 from pathlib import Path
@@ -11,217 +10,284 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_flowsr.cli import _options as options
-from napari_flowsr.cli._show import (
-    humanly,
-    progress_bar,
-    say,
-    show_json,
-    show_table,
-    warn,
-)
+from napari_flowsr.cli._evaluated import draw, tell, with_null
+from napari_flowsr.cli._measured import plain, reported
+from napari_flowsr.cli._show import progress_bar, say, show_json, warn
 from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from collections.abc import Sequence
 
     from napari_flowsr.metrics.evaluate import Evaluated
+    from napari_flowsr.models.card import Model
+    from napari_flowsr.report.plan import Subject
 
 __all__ = ["evaluate"]
 
-_SINGLE = {
-    "crps": ("CRPS (fair)", "lower is better; the error of a distribution"),
-    "mae_mode": ("Mean absolute error of the mode", "what the CRPS is compared to"),
-    "diversity": ("Diversity", "pixel standard deviation of the samples"),
-    "bpd": ("Bits per dimension", "lower is better; of the 8-bit image"),
-    "coverage_50": ("Coverage of 50 % intervals", "0.50 is perfect"),
-    "coverage_90": ("Coverage of 90 % intervals", "0.90 is perfect"),
-    "nonfinite": ("Share of exploded decodes", "before any redraw; 0 is perfect"),
-}
+_QUICK_SIDE, _QUICK_SWEEP = 128, 4
+_QUICK_TEMPERATURES = "0,0.5,0.8,0.9,1"
+_TEMPERATURES = "0,0.2,0.4,0.6,0.8,0.9,1"
 
 
 def evaluate(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="[MODEL] IMAGES...",
+            metavar="[MODEL]... IMAGES...",
             help="High-resolution images: a folder, files, or a pattern; before them "
-            "may stand the name or file of the model.",
+            "may stand names or files of models.",
             show_default=False,
         ),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="Name or file. Default: micro-2x."),
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Name or file; may be given several times. Default: micro-2x.",
+            show_default=False,
+        ),
+    ] = None,
+    priors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prior",
+            help="Learned prior, by name or file, measured besides the samples. With "
+            "several models MODEL=PRIOR, several times.",
+            show_default=False,
+        ),
     ] = None,
     n: Annotated[int, typer.Option("--samples", "-n", min=1, help="Per image.")] = 8,
     temperature: Annotated[
         float, typer.Option("--temperature", "-t", help="Of the samples.")
     ] = 1.0,
-    scale: options.ScaleOption = None,
+    scales: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--scale",
+            help="Factor, for models that have several or take any number; may be "
+            "given several times.",
+            show_default=False,
+        ),
+    ] = None,
     seed: options.SeedOption = 0,
     side: Annotated[
         int | None,
         typer.Option("--crop", min=16, help="Only the central part, in HR pixels."),
     ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--images", min=1, help="At most so many, evenly spaced."),
+    ] = None,
     device: options.DeviceOption = "auto",
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="Write all of it, with curves and pictures, "
+                     "into this .html."),
+    ] = None,
+    temperatures: Annotated[
+        str | None,
+        typer.Option(
+            "--temperatures",
+            help=f"Of the report's curves, comma-separated. Default: {_TEMPERATURES}.",
+            show_default=False,
+        ),
+    ] = None,
+    sweep: Annotated[
+        int | None,
+        typer.Option(
+            "--sweep",
+            min=1,
+            help="Samples at each temperature of the curves. Default: as --samples.",
+            show_default=False,
+        ),
+    ] = None,
+    pictures: Annotated[
+        int, typer.Option("--pictures", min=0, help="Images that the report shows.")
+    ] = 3,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help=f"In minutes: --crop {_QUICK_SIDE} --sweep {_QUICK_SWEEP} "
+            f"--temperatures {_QUICK_TEMPERATURES}, where not given.",
+        ),
+    ] = False,
     figure: Annotated[
         Path | None,
         typer.Option("--figure", help="Draw images and calibration into this .png."),
     ] = None,
     as_json: options.JsonOption = False,
-) -> None:
-    """Measure a model on images whose true high resolution is known.
+) -> None:  # fmt: skip
+    """Measure models on images whose true high resolution is known.
 
     Each image is reduced with the model's own degradation, upscaled again, and compared
-    with itself and with bicubic interpolation.
+    with itself and with interpolation. With a report, models are also compared over
+    temperatures; a model of any scale is measured at those that its card suggests.
 
     For example:
 
     - `napari-flowsr evaluate micro-2x my-images -n 8`
     - `napari-flowsr evaluate micro-2x 'val/*.tif' --json --figure figures.png`
+    - `napari-flowsr evaluate micro-2x micro-4x my-images --report out.html --quick`
     """
-    from napari_flowsr.io.catalogue import notices
-    from napari_flowsr.io.collection import load_model
-    from napari_flowsr.metrics.evaluate import evaluate as measure
+    from napari_flowsr.report.plan import Plan
 
-    model, paths = _model_and_images(model, paths)
-    if figure is not None:
-        from napari_flowsr.figures import check_target
-
-        check_target(figure)  # before minutes of work, not after
+    names, paths = _models_and_images(models, paths)
+    chosen = _priors(priors or [], names)
+    if quick:
+        side, sweep = side or _QUICK_SIDE, sweep or min(n, _QUICK_SWEEP)
+        temperatures = temperatures or _QUICK_TEMPERATURES
+    plan = Plan(
+        n=n,
+        temperature=temperature,
+        temperatures=_numbers(temperatures or _TEMPERATURES) if report else (),
+        sweep=sweep or n,
+        seed=seed,
+        side=side,
+        limit=limit,
+        pictures=pictures if report else 0,
+    )
+    _check_targets(report, figure)
     kept: list[Evaluated] = []
     started = time.perf_counter()
     with progress_bar() as bar:
         task = bar.add_task("Loading", total=None)
-        loaded = load_model(model, device=device)
-        warn(notices(loaded.card))
 
-        def progress(done: int, total: int) -> None:
-            bar.update(task, description="Images", completed=done, total=total)
+        def progress(share: float, name: str) -> None:
+            bar.update(task, description=name, completed=share, total=1.0)
 
-        result = measure(
-            list(paths),
-            loaded,
-            n=n,
-            temperature=temperature,
-            scale=scale,
-            seed=seed,
-            side=side,
-            progress=progress,
-            keep=kept.append if figure is not None else None,
-        )
-    result["seconds"] = time.perf_counter() - started
+        subjects = _subjects(names, chosen, scales or [], device, every=bool(report))
+        if figure is not None and len(subjects) > 1:
+            raise OptionError(
+                f"--figure draws one model at one scale; these are {len(subjects)}. "
+                "Use --report, or give one."
+            )
+        measure = reported if report or chosen else plain
+        keep = kept.append if figure is not None else None
+        results = measure(paths, subjects, plan, progress, keep, report)
+    seconds = time.perf_counter() - started
+    _finish(results, seconds, kept, figure, report, as_json=as_json)
+
+
+def _finish(
+    results: list[dict[str, Any]],
+    seconds: float,
+    kept: list[Evaluated],
+    figure: Path | None,
+    report: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Draw the figure, and say everything."""
+    further: dict[str, Any] = {"seconds": seconds}
+    if report is not None:
+        further["report_file"] = str(report)
     if figure is not None and kept:
-        result["figure"] = str(_draw(kept, figure, result))
+        further["figure"] = str(draw(kept, figure, results[0]))
     if as_json:
-        show_json(_with_null(result))
+        together = results[0] if len(results) == 1 else {"models": results}
+        show_json(with_null({**together, **further}))
     else:
-        _tell(result)
+        tell(results, seconds)
+        for name in ("figure", "report"):
+            if path := further.get(name if name == "figure" else "report_file"):
+                say(f"{name.capitalize()}: {path}")
     if figure is not None and not kept:
         typer.echo(f"No figure: no image could be decoded for {figure}.", err=True)
 
 
-def _with_null(value: Any) -> Any:
-    """Copy with None (null in JSON) for NaN: there is no such figure."""
-    if isinstance(value, dict):
-        return {key: _with_null(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_null(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+# --- what is asked for --------------------------------------------------------
 
 
-def _tell(result: dict[str, Any]) -> None:
-    show_table(_table(result))
-    say(_single(result))
-    for name in result["unstable"]:
-        say(f"\nUnstable, in no mean but that of exploded decodes: {name}")
-    for item in result["left_out"]:
-        say(f"\nLeft out: {item['name']}. {item['reason']}")
-    count = len(result["images"])
-    say(f"\n{count} image{'s' if count > 1 else ''} in {humanly(result['seconds'])}.")
-    if "figure" in result:
-        say(f"Figure: {result['figure']}")
-
-
-def _model_and_images(model: str | None, words: list[str]) -> tuple[str, list[str]]:
-    """Model out of the option or the first word, and the rest."""
+def _models_and_images(
+    models: list[str] | None, words: list[str]
+) -> tuple[list[str], list[str]]:
+    """Models out of the option or the first words, and the rest."""
     from napari_flowsr.io.collection import list_models
 
-    if model is None:
-        first, known = words[0], [card.name for card in list_models()]
-        if first in known or first.endswith((".safetensors", ".pth")):
-            model, words = first, words[1:]
-        elif Path(first).expanduser().exists() or glob(first, recursive=True):
-            model = "micro-2x"
-        else:
-            raise OptionError(
-                f"'{first}' is neither a model nor an image, folder or pattern of "
-                f"images. Known models are {', '.join(known)}; check the name or path."
-            )
+    if not models:
+        known = [card.name for card in list_models()]
+        models = []
+        while words and _names_model(words[0], known):
+            models, words = [*models, words[0]], words[1:]
+        if not models:
+            first = words[0]
+            there = Path(first).expanduser().exists() or glob(first, recursive=True)
+            if not there:
+                raise OptionError(
+                    f"'{first}' is neither a model nor an image, folder or pattern of "
+                    f"images. Known models are {', '.join(known)}; check the name or "
+                    "path."
+                )
+            models = ["micro-2x"]
     if not words:
         raise OptionError("No images were given; name a folder, files or a pattern.")
-    return model, words
+    return list(dict.fromkeys(models)), words
 
 
-def _table(result: dict[str, Any]) -> Table:
-    from rich.table import Table
-
-    count = result["counts"]["psnr"]
-    table = Table(
-        title=f"{result['model']}, {result['scale']:g}×, mean over {count} "
-        f"image{'' if count == 1 else 's'}, {result['n']} samples at temperature "
-        f"{result['temperature']:g}"
-    )
-    table.add_column("")
-    for name in ("bicubic", "mode (τ = 0)", "sample", "mean"):
-        table.add_column(name, justify="right")
-    for key, label, digits in (
-        ("psnr", "PSNR, dB", 2),
-        ("ssim", "SSIM", 4),
-        ("lr_psnr", "LR-PSNR, dB", 2),
-    ):
-        row = result["mean"][key]
-        values = [row[k] for k in ("bicubic", "mode", "sample", "mean")]
-        table.add_row(label, *(_number(value, digits) for value in values))
-    return table
+def _names_model(word: str, known: Sequence[str]) -> bool:
+    return word in known or word.endswith((".safetensors", ".pth"))
 
 
-def _number(value: float, digits: int = 4) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+def _priors(given: Sequence[str], models: Sequence[str]) -> dict[str, str]:
+    """Model to its learned prior."""
+    found: dict[str, str] = {}
+    for text in given:
+        model, _, prior = text.partition("=")
+        if model not in models or not prior:
+            if len(models) > 1:
+                raise OptionError(
+                    f"--prior is '{text}', but there are {len(models)} models; say "
+                    f"which one it belongs to, such as --prior {models[0]}=NAME."
+                )
+            model, prior = models[0], text
+        if model in found:
+            raise OptionError(
+                f"Two learned priors were given for '{model}'; expected one. Measure "
+                "the other one by itself."
+            )
+        found[model] = prior
+    return found
 
 
-def _single(result: dict[str, Any]) -> str:
-    mean = result["mean"]
-    ratio = mean["crps"] / mean["mae_mode"] if mean["mae_mode"] else math.nan
-    lines = [
-        f"{label:34}{_number(mean[key]):>9}   {meaning}{_floor(result, key)}"
-        for key, (label, meaning) in _SINGLE.items()
-    ]
-    lines.insert(
-        2,
-        f"{'CRPS / error of the mode':34}{_number(ratio):>9}"
-        "   0.7075: calibrated Gaussian",
-    )
-    return "\n".join(lines)
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise OptionError(
+            f"--temperatures is '{text}'; expected numbers separated by commas, such "
+            f"as {_TEMPERATURES}."
+        ) from error
 
 
-def _floor(result: dict[str, Any], key: str) -> str:
-    """What the number of samples allows a coverage to show."""
-    floor = result["coverage_floor"].get(key, 0.0)
-    if not floor:
-        return ""
-    n = f"{result['n']} sample{'' if result['n'] == 1 else 's'}"
-    if math.isnan(result["mean"][key]) and result["counts"]["psnr"]:
-        return f"; {n} cannot tell, take more"
-    return f"; {n} cannot show less than {floor:.2f}"
+def _check_targets(report: Path | None, figure: Path | None) -> None:
+    """Refuse files that cannot be written before minutes of work, not after."""
+    if report is not None:
+        from napari_flowsr.report.page import check_report
+
+        check_report(report)
+    if figure is not None:
+        from napari_flowsr.figures import check_target
+
+        check_target(figure)
 
 
-def _draw(kept: list[Evaluated], path: Path, result: dict[str, Any]) -> Path:
-    from napari_flowsr.figures import evaluation_figure, save_figure
+def _subjects(
+    names: Sequence[str],
+    priors: dict[str, str],
+    scales: Sequence[float],
+    device: str,
+    *,
+    every: bool,
+) -> list[Subject]:
+    from napari_flowsr.io.catalogue import notices
+    from napari_flowsr.io.collection import load_model
+    from napari_flowsr.report.plan import subjects
 
-    title = (
-        f"{result['model']}, {result['scale']:g}×, {len(kept)} "
-        f"image{'' if len(kept) == 1 else 's'}, {result['n']} samples at temperature "
-        f"{result['temperature']:g}"
-    )
-    return save_figure(evaluation_figure(kept, title=title), path, dpi=110)
+    models: list[Model] = []
+    for name in names:
+        model = load_model(name, device=device, prior=priors.get(name))
+        warn(notices(model.card))
+        models.append(model)
+    return subjects(models, scales, every=every)

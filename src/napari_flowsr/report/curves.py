@@ -29,6 +29,8 @@ _OF_THE_PAGE = {
 COLOURS = ("#3b82c4", "#d9731a", "#2a9d6f", "#a56cc1", "#c9485b", "#8a8d2f", "#5f7f95")
 _MARKERS = "os^Dvph"
 _SIZE = (3.7, 2.75)
+# Part of the axis that a label takes.
+_APART = 0.13
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _fill(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title, fontsize=10, color=_INK, loc="left", weight="bold")
     axes.set_xlabel(panel.x, fontsize=9, color=_INK)
     axes.set_ylabel(panel.y, fontsize=9, color=_INK)
-    axes.tick_params(labelsize=8, colors=_SOFT, labelcolor=_INK)
+    axes.tick_params(which="both", labelsize=8, colors=_SOFT, labelcolor=_INK)
     axes.grid(color=_RULE, lw=0.6)
     if panel.whole:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -166,12 +168,26 @@ def _line(axes: Axes, line: Line) -> None:
         mfc="none" if line.dashed else colour,
         label=line.name or None,
     )
-    for x, y, text in points:
-        if text:
-            axes.annotate(
-                text, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7,
-                color=_SOFT,
-            )  # fmt: skip
+    if not line.labels:
+        return
+    axes.margins(x=0.16)
+    for x, y, text in _apart(points):
+        axes.annotate(
+            text, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7,
+            color=_SOFT,
+        )  # fmt: skip
+
+
+def _apart(
+    points: Sequence[tuple[float, float, str]],
+) -> list[tuple[float, float, str]]:
+    """The last point, and those before that are far enough from it and one another."""
+    span = max(x for x, _, _ in points) - min(x for x, _, _ in points)
+    kept: list[tuple[float, float, str]] = []
+    for point in reversed(points):
+        if all(abs(point[0] - x) > _APART * span for x, _, _ in kept):
+            kept.append(point)
+    return kept
 
 
 def _mark(axes: Axes, mark: Mark) -> None:

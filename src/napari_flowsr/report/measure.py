@@ -99,6 +99,7 @@ class Measurer:
             }
 
         further, exploded = self._further(found)
+        each = [psnr(s, found.hr, math.ceil(scale)) for s in found.samples]
         rows = {
             "nearest": quality(nearest(found.lr, scale)),
             "lanczos": quality(lanczos(found.lr, scale)),
@@ -111,9 +112,8 @@ class Measurer:
             "size": [int(side) for side in found.hr.shape[1:]],
             "seed": found.seed,
             "versions": rows,
-            "best_of": best_of(
-                [psnr(s, found.hr, math.ceil(scale)) for s in found.samples]
-            ),
+            "psnr_samples": each,
+            "best_of": best_of(each),
             "temperatures": self._sweep(found),
         }
         if self.subject.has_prior:

@@ -32,10 +32,9 @@ _CAUTION = (
     "like these, made small as the models expect it."
 )
 _CAPTIONS = {
-    "input": "Input", "bicubic": "Bicubic", "predicted": "Encoder alone",
-    "mode": "Mode (τ = 0)", "sample0": "Sample 0", "sample1": "Sample 1",
-    "mean": "Mean", "prior": "Learned prior", "std": "Standard deviation",
-    "truth": "True image",
+    "input": "Input", "bicubic": "Bicubic", "mode": "Mode (τ = 0)",
+    "sample0": "Sample 0", "sample1": "Sample 1", "prior": "Learned prior",
+    "std": "Standard deviation", "truth": "True image",
 }  # fmt: skip
 
 
@@ -235,24 +234,22 @@ def _pictures(entry: Entry, shown: Sequence[tuple[str, str]]) -> list[str]:
         f"<p>The part of {SHOWN} × {SHOWN} pixels, or less, whose true version has the "
         "steepest gradients, at the contrast of the true version. Images were chosen "
         "by what the first model's mode gains over bicubic interpolation, from the "
-        "least to the greatest.</p>"
+        "least to the greatest; PSNR is that of the whole image.</p>"
     )
     return ["<h3>Pictures</h3>", rule, *parts]
 
 
 def _row(label: str, why: str, pictures: Pictures, entry: Entry) -> str:
     row = next(r for r in entry.result["report"]["images"] if r.get("label") == label)
-    keys = {"sample0": "sample", "sample1": "sample"}
+    psnr = {name: way["psnr"] for name, way in row["versions"].items()}
+    psnr |= {f"sample{i}": own for i, own in enumerate(row["psnr_samples"])}
     figures = []
     for name, uri in pictures.images.items():
         told = _CAPTIONS[name]
-        way = row["versions"].get(keys.get(name, name))
         if name == "std":
-            told += f"<br>white: {pictures.spread:.3f}"
-        elif way is not None:
-            # Figures are of the whole image, those of samples means over all of them.
-            mean = " (mean of all)" if name in keys else ""
-            told += f"<br>{tables.number(way['psnr'])} dB{mean}"
+            told += f"<br>brightest: {pictures.spread:.3f}"
+        elif name in psnr:
+            told += f"<br>{tables.number(psnr[name])} dB"
         figures.append(
             f'<figure><img src="{uri}" alt="{escape(_CAPTIONS[name], quote=True)} of '
             f'{escape(label, quote=True)}"><figcaption>{told}</figcaption></figure>'
@@ -261,5 +258,5 @@ def _row(label: str, why: str, pictures: Pictures, entry: Entry) -> str:
     where = f"{height} × {width} pixels at row {top}, column {left}"
     return (
         f"<h4>{escape(label)} <small>{escape(why)}; {where}</small></h4>"
-        f'<div class="shown">{"".join(figures)}</div>'
+        f'<div class="shown" style="--n: {len(figures)}">{"".join(figures)}</div>'
     )

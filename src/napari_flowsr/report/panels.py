@@ -130,7 +130,11 @@ def comparing(entries: Sequence[Entry]) -> list[Panel]:
             row[key] for row in entry.result["report"]["temperatures"]
         ]
 
-    def panel(title: str, y: str, values: Any, *, ratio: bool = False) -> Panel:
+    covered = plain("coverage_90")
+
+    def panel(
+        title: str, y: str, values: Any, *, at: float = math.nan, ratio: bool = False
+    ) -> Panel:
         lines = [
             Line(
                 entry.subject.title,
@@ -141,12 +145,12 @@ def comparing(entries: Sequence[Entry]) -> list[Panel]:
             for number, entry in enumerate(entries)
             if entry.result["report"]["temperatures"]
         ]
-        return Panel(title, _TAU, y, lines, ratio=ratio)
+        return Panel(title, _TAU, y, lines, [Mark("", at)], ratio=ratio)
 
     return [
         panel("PSNR over bicubic", "gain of a sample, dB", lambda e: gain(e, "psnr")),
         panel("CRPS", "CRPS / error at τ = 0", relative),
         panel("Diversity", "std of the samples", plain("diversity")),
         panel("Sharpness", _SHARPNESS, plain("sharpness"), ratio=True),
-        panel("Coverage of 90 % intervals", "share of pixels", plain("coverage_90")),
+        panel("Coverage of 90 % intervals", "share of pixels", covered, at=0.9),
     ]

@@ -92,11 +92,9 @@ def take(found: Evaluated, further: Mapping[str, Image]) -> Pictures:
     versions = {
         "input": nearest(found.lr, found.scale),
         "bicubic": found.bicubic,
-        "predicted": further.get("predicted"),
         "mode": found.mode,
         "sample0": found.samples[0],
         "sample1": found.samples[1] if len(found.samples) > 1 else None,
-        "mean": found.mean,
         "prior": further.get("prior"),
     }
     images = {

@@ -6,6 +6,8 @@ import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from scipy.stats import beta
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -18,6 +20,7 @@ __all__ = [
 
 Figures = dict[str, Any]
 _CALIBRATED = 0.7075
+_SURE = 0.95
 _NAMES = {
     "nearest": "Nearest neighbour",
     "bicubic": "Bicubic",
@@ -69,11 +72,11 @@ def overview(entries: Sequence[Entry]) -> str:
     head = [
         "Model", "Images", "Bicubic, dB", "Mode, dB", "Sample, dB", "CRPS",
         "CRPS / error of the mode", "Coverage 50 %", "Coverage 90 %", "Diversity",
-        "Bits / dim", "Fine detail: mode", "sample",
+        "Bits / dim", "Fine detail, mode", "Fine detail, sample",
     ]  # fmt: skip
     prior = any("prior" in e.result["report"]["versions"] for e in entries)
     if prior:
-        head += ["prior", "Prior, dB"]
+        head += ["Fine detail, prior", "Prior, dB"]
     rows = []
     for place, entry in enumerate(entries):
         mean, found = entry.result["mean"], entry.result["report"]["versions"]
@@ -133,7 +136,7 @@ def versions(entry: Entry) -> str:
         cells = [
             escape(name_of(version, result, prior)),
             number(row["psnr"]),
-            number(row["psnr"] - base, sign=True),
+            "" if version == "bicubic" else number(row["psnr"] - base, sign=True),
             number(row["ssim"], 4),
             number(row["lr_psnr"]),
             number(row["sharpness"], 3),
@@ -195,28 +198,39 @@ def explosions(entry: Entry) -> str:
     """Share of decodes that exploded, by temperature."""
     report = entry.result["report"]
     lpips = any("lpips" in row for row in report["temperatures"])
-    head = ["", "Exploded", "of decodes", "LR-PSNR, dB"] + ["LPIPS"] * lpips
+    head = ["", "Exploded", "of decodes", "at most (95 %)", "LR-PSNR, dB"]
+    head += ["LPIPS"] * lpips
     rows = []
     for row in report["temperatures"]:
         cells = [
             f"τ = {row['temperature']:g}",
             f"{number(100 * row['nonfinite'], 2)} %",
             f"{row['exploded']} of {row['draws']}",
+            _at_most(row["exploded"], row["draws"]),
             number(row["lr_psnr"]),
         ]
         rows.append(cells + [number(row.get("lpips"), 4)] * lpips)
     if "prior_nonfinite" in report:
         prior, count = report["versions"].get("prior", {}), len(report["images"])
         share = report["prior_nonfinite"]
-        exploded = "–" if math.isnan(share) else f"{round(share * count)} of {count}"
+        exploded = 0 if math.isnan(share) else round(share * count)
         cells = [
             "Learned prior",
             f"{number(100 * share, 2)} %",
-            exploded,
+            f"{exploded} of {count}",
+            _at_most(exploded, count),
             number(prior.get("lr_psnr")),
         ]
         rows.append(cells + [number(prior.get("lpips"), 4)] * lpips)
     return table(head, rows) if rows else ""
+
+
+def _at_most(exploded: int, draws: int) -> str:
+    """Upper limit of the share (Clopper and Pearson, 1934; one-sided)."""
+    if exploded >= draws:
+        return "100 %"
+    limit = float(beta.ppf(_SURE, exploded + 1, draws - exploded))
+    return f"{number(100 * limit, 1)} %"
 
 
 def rescaled(entry: Entry) -> str:
@@ -254,8 +268,10 @@ def per_image(entry: Entry) -> str:
     head = [
         "Image", "Size", "Bicubic, dB", "Mode, dB", "Sample, dB", "SSIM, mode",
         "LR-PSNR, sample", "CRPS", "Coverage 90 %", "Diversity", "Bits / dim",
-        "Fine detail: mode", "sample",
-    ] + ["prior", "Prior, dB"] * prior + ["Exploded", "Seed", "Hash"]  # fmt: skip
+        "Fine detail, mode", "Fine detail, sample",
+    ]  # fmt: skip
+    head += ["Fine detail, prior", "Prior, dB"] * prior
+    head += ["Exploded", "Seed", "Hash"]
     rows = []
     for row in entry.result["images"]:
         more = found[row["name"]].pop(0) if found.get(row["name"]) else None
