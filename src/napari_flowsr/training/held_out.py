@@ -137,11 +137,11 @@ def _whole_ones(
     chosen = set(order[: _number(len(images), share)].tolist())
     kept = tuple(one for i, one in enumerate(images) if i not in chosen)
     held = tuple(one for i, one in enumerate(images) if i in chosen)
-    lr = tuple(
+    lr_kept, lr_held = (
         tuple(pairs[key] for one in part if (key := stem(one.name)) in pairs)
         for part in (kept, held)
     )
-    return Split(kept, held, *lr, in_words(len(images), share))
+    return Split(kept, held, lr_kept, lr_held, in_words(len(images), share))
 
 
 def _array(image: Path | ArrayImage) -> ArrayImage:

@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.errors import OptionError, TrainingError
-from napari_flowsr.training.config import Stage, TrainConfig, validated
 from napari_flowsr.training.presets import PRESETS, preset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_flowsr.io.header import Header
+    from napari_flowsr.training.config import Stage, TrainConfig
 
 __all__ = ["FINER", "fitting", "named", "of_family", "recipe"]
 __all__ += ["sentence", "shared_out", "siblings"]
@@ -221,13 +221,10 @@ def _going_on(config: TrainConfig, name: str, start_from: str) -> TrainConfig:
         replace(stage, learning_rate=FINER * stage.learning_rate)
         for stage in config.stages
     )
-    return validated(
-        replace(
-            config,
-            model=dict(header.config),
-            stages=stages,
-            degradation=card.degradation,
-            normalisation=card.normalisation.kind,
-            percentiles=(card.normalisation.low, card.normalisation.high),
-        )
+    return config.with_(
+        model=dict(header.config),
+        stages=stages,
+        degradation=card.degradation,
+        normalisation=card.normalisation.kind,
+        percentiles=(card.normalisation.low, card.normalisation.high),
     )

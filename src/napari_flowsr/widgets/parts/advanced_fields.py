@@ -21,7 +21,7 @@ from napari_flowsr.widgets.parts.fields import Bindings, find_data
 from napari_flowsr.widgets.parts.prior_warning import PriorWarning
 from napari_flowsr.widgets.parts.scale_fields import ScaleFields
 
-__all__ = ["AdvancedFields", "NanFields"]
+__all__ = ["AdvancedFields", "NanFields", "devices"]
 
 
 class AdvancedFields(QCollapsible):
@@ -94,7 +94,7 @@ class AdvancedFields(QCollapsible):
         rows.addRow("", self.consistent)
 
     def _computing(self, rows: QFormLayout) -> None:
-        self.device = self._choice("device", _devices(), "Where to compute")
+        self.device = self._choice("device", devices(), "Where to compute")
         rows.addRow("Device", self.device)
         self.reason = QLabel()
         self.reason.setWordWrap(True)
@@ -153,7 +153,8 @@ class AdvancedFields(QCollapsible):
             self.reason.setText(str(error))
 
 
-def _devices() -> dict[str, str]:
+def devices() -> dict[str, str]:
+    """Devices that are there, and their names for people."""
     import torch
 
     found = {"auto": "automatic", "cpu": "CPU"}

@@ -8,8 +8,6 @@ from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
 
-from napari_flowsr.widgets._session import Session
-
 __all__ = ["Bindings", "find_data", "narrow"]
 
 _BY_VALUE = (str, int, float, tuple)
@@ -21,11 +19,11 @@ class Bindings:
 
     Parameters
     ----------
-    session : Session
+    session : Session or TrainSession
         The state.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Any) -> None:
         self.session = session
         self._shown: dict[str, tuple[QWidget, str]] = {}
         self._setters: dict[str, Callable[[Any], None]] = {}

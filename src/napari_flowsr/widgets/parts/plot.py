@@ -14,13 +14,13 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_flowsr.widgets._viewer import viewer_reference
 
-__all__ = ["Plot"]
+__all__ = ["AMBER", "BLUE", "Plot"]
 
 Vector = npt.NDArray[np.float64]
 
 _HEIGHT = 190
 # Blue and amber can be told apart by everybody and read on dark and on light.
-_BLUE, _AMBER = (70, 140, 220), (235, 150, 30)
+BLUE, AMBER = (70, 140, 220), (235, 150, 30)
 _WIDE, _NARROW = 70, 130  # opacity of the 90 % and the 50 % band, of 255
 _MOST_BINS = 40
 
@@ -137,7 +137,7 @@ class Plot(QWidget):
             region = pyqtgraph.LinearRegionItem(
                 (low, high),
                 movable=False,
-                brush=(*_BLUE, opacity),
+                brush=(*BLUE, opacity),
                 pen=pyqtgraph.mkPen(None),
             )
             self.canvas.addItem(region)
@@ -150,7 +150,7 @@ class Plot(QWidget):
         )
         self.canvas.addItem(bars)
         self.canvas.addItem(
-            pyqtgraph.InfiniteLine(of_mean, pen=pyqtgraph.mkPen(_AMBER, width=2))
+            pyqtgraph.InfiniteLine(of_mean, pen=pyqtgraph.mkPen(AMBER, width=2))
         )
         self.canvas.setLabel("bottom", label, color=self._text)
         self.canvas.setLabel("left", "samples", color=self._text)
@@ -171,9 +171,9 @@ class Plot(QWidget):
             for end in ends:
                 end.setPen(None)
                 self.canvas.addItem(end)
-            band = pyqtgraph.FillBetweenItem(*ends, brush=(*_BLUE, opacity))
+            band = pyqtgraph.FillBetweenItem(*ends, brush=(*BLUE, opacity))
             self.canvas.addItem(band)
-        self.canvas.plot(distance, median, pen=pyqtgraph.mkPen(_BLUE, width=2))
+        self.canvas.plot(distance, median, pen=pyqtgraph.mkPen(BLUE, width=2))
         self.canvas.setLabel("bottom", labels[0], color=self._text)
         self.canvas.setLabel("left", labels[1], color=self._text)
         self.canvas.autoRange()

@@ -123,7 +123,7 @@ class ScaleFields:
 
     def _scale_set(self) -> float | None:
         """That of the session, if it is a number: scripts and people err."""
-        scale = self.session.scale
+        scale: float | None = self.session.scale
         return scale if isinstance(scale, numbers.Real) else None
 
     def _show_target(self) -> None:
