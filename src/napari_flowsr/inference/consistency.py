@@ -34,6 +34,9 @@ _LEAVE_OUT = (
     "exactly with input' under More options)"
 )
 _MAX_STEPS = 60
+# Where a PSF is wider than half an LR pixel, the finest detail of an LR image is
+# weaker by orders, and the system as ill-conditioned.
+_MAX_STEPS_WIDE = 300
 
 
 def check_degradation(degradation: Degradation) -> None:
@@ -121,7 +124,9 @@ class Projection:
     @property
     def finished(self) -> bool:
         """Whether the LR-PSNR is well above the promise, or the steps are used up."""
-        return self.psnr >= _TARGET_DB or self._steps >= _MAX_STEPS
+        return self.psnr >= _TARGET_DB or self._steps >= (
+            _MAX_STEPS_WIDE if self._is_wide else _MAX_STEPS
+        )
 
     def step(self) -> None:
         """One step of conjugate gradients."""
@@ -152,6 +157,19 @@ class Projection:
             raise OptionError(
                 f"Exact agreement with the input was asked for, but {self.psnr:.1f} dB "
                 f"(LR-PSNR) were reached after {self._steps} steps; {FLOOR_DB:g} dB "
-                f"are promised. Lower the temperature. {_LEAVE_OUT}."
+                f"are promised. {self._remedy()} {_LEAVE_OUT}."
             )
         return self.hr, self.psnr
+
+    @property
+    def _is_wide(self) -> bool:
+        return self._degradation.sigma > 0.5 * self._scale
+
+    def _remedy(self) -> str:
+        if not self._is_wide:
+            return "Lower the temperature."
+        return (
+            f"The degradation of the model's card ({self._degradation}) blurs more "
+            "than the input's pixels resolve, so that its noise belongs to no HR image "
+            "at all."
+        )
