@@ -41,7 +41,7 @@ _ROWS = (
     ("psnr", "PSNR, dB", 2),
     ("ssim", "SSIM", 4),
     ("lr_psnr", "LR-PSNR, dB", 2),
-    ("sharpness", "Fine detail", 3),
+    ("sharpness", "Fine detail", 4),
     ("lpips", "LPIPS", 4),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -204,7 +205,7 @@ def _mark(axes: Axes, mark: Mark) -> None:
 
 def _for_the_page(svg: str, panel: Panel) -> str:
     """Without the prolog of a file, in the colours of the page, with a title."""
-    svg = svg[svg.index("<svg") :]
+    svg = re.sub("<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.S)
     for stand_in, colour in _OF_THE_PAGE.items():
         svg = svg.replace(stand_in, colour)
     label = escape(f"{panel.title}: {panel.y} against {panel.x}", quote=True)

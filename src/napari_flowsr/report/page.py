@@ -157,9 +157,10 @@ def _section(
     if entry.subject.model.flow.deterministic:
         parts.append(
             '<p class="note">This model makes one prediction: all samples are the '
-            "same, and figures of a distribution say nothing here.</p>"
+            "same, and there is no distribution to measure.</p>"
         )
-    parts += ["<h3>The distribution</h3>", tables.distribution(entry)]
+    else:
+        parts += ["<h3>The distribution</h3>", tables.distribution(entry)]
     parts.append(tables.rescaled(entry))
     if drawn := _curves(of_one(entry), numbers):
         parts += ["<h3>Curves</h3>", drawn, _counted(entry)]

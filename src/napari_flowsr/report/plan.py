@@ -121,7 +121,7 @@ def subjects(
     for model in models:
         wanted: Sequence[float | None] = list(dict.fromkeys(scales)) or [None]
         if not scales and every and model.flow.scale_range is not None:
-            wanted = list(model.flow.scales)
+            wanted = sorted(model.flow.scales)
         own = []
         for scale in wanted:
             try:

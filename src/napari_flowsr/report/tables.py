@@ -21,6 +21,8 @@ __all__ = [
 Figures = dict[str, Any]
 _CALIBRATED = 0.7075
 _SURE = 0.95
+_FAINT = 0.1
+_OF_A_SPREAD = ("crps", "coverage_50", "coverage_90", "diversity")
 _NAMES = {
     "nearest": "Nearest neighbour",
     "bicubic": "Bicubic",
@@ -41,6 +43,13 @@ def number(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
         return "∞" if value > 0 else "−∞"
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
     return text.replace("-", "−")
+
+
+def ratio(value: float | None) -> str:
+    """Share of the truth's fine detail, from thousandths to hundreds."""
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:.4f}" if value < _FAINT else number(value)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "") -> str:
@@ -82,6 +91,9 @@ def overview(entries: Sequence[Entry]) -> str:
         mean, found = entry.result["mean"], entry.result["report"]["versions"]
         detail = {name: row["sharpness"] for name, row in found.items()}
         base = mean["psnr"]["bicubic"]
+        if entry.subject.model.flow.deterministic:
+            # One image has no spread, which is no sign of certainty.
+            mean = mean | dict.fromkeys(_OF_A_SPREAD, math.nan)
         cells = [
             f'<a href="#m{place}">{escape(entry.subject.title)}</a>',
             str(entry.result["counts"]["psnr"]),
@@ -94,12 +106,12 @@ def overview(entries: Sequence[Entry]) -> str:
             number(mean["coverage_90"], 3),
             number(mean["diversity"], 4),
             number(mean["bpd"], 3),
-            number(detail.get("mode"), 2),
-            number(detail.get("sample"), 2),
+            ratio(detail.get("mode")),
+            ratio(detail.get("sample")),
         ]
         if prior:
             own = found.get("prior", {}).get("psnr", math.nan)
-            cells += [number(detail.get("prior"), 2), _gained(own, base)]
+            cells += [ratio(detail.get("prior")), _gained(own, base)]
         rows.append(cells)
     return table(head, rows)
 
@@ -139,7 +151,7 @@ def versions(entry: Entry) -> str:
             "" if version == "bicubic" else number(row["psnr"] - base, sign=True),
             number(row["ssim"], 4),
             number(row["lr_psnr"]),
-            number(row["sharpness"], 3),
+            ratio(row["sharpness"]),
         ]
         cells += [number(row.get("lpips"), 4)] * lpips + [str(row["images"])] * partly
         rows.append(cells)
@@ -298,11 +310,11 @@ def _image_row(row: Figures, more: Figures | None, *, prior: bool) -> list[str]:
         number(row["coverage_90"], 3),
         number(row["diversity"], 4),
         number(row["bpd"], 3),
-        number(of("mode", "sharpness"), 2),
-        number(of("sample", "sharpness"), 2),
+        ratio(of("mode", "sharpness")),
+        ratio(of("sample", "sharpness")),
     ]
     if prior:
-        cells += [number(of("prior", "sharpness"), 2), number(of("prior", "psnr"))]
+        cells += [ratio(of("prior", "sharpness")), number(of("prior", "psnr"))]
     return [
         *cells,
         f"{number(100 * row['nonfinite'], 1)} %",
