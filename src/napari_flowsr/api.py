@@ -221,6 +221,7 @@ def evaluate(
     n: int = 8,
     temperature: float = 1.0,
     scale: float | None = None,
+    lr_source: Images | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Measure a model on HR images, next to bicubic interpolation.
@@ -228,7 +229,7 @@ def evaluate(
     Parameters
     ----------
     paths : path, glob pattern, or list of these
-        HR images; LR images are made from them.
+        HR images; LR images are made from them by the degradation of the model's card.
     model : str, Path or Model
         As in `posterior`.
     n : int
@@ -237,6 +238,9 @@ def evaluate(
         Standard deviation of the samples' latents.
     scale : float, optional
         One of the model's scales.
+    lr_source : path, glob pattern, or list of these, optional
+        LR images of the same names, in place of those made; a model that was trained on
+        given pairs needs them.
     progress : callable, optional
         Called with images done and in all.
 
@@ -253,6 +257,7 @@ def evaluate(
         n=n,
         temperature=temperature,
         scale=scale,
+        lr_source=lr_source,
         progress=progress,
     )
 

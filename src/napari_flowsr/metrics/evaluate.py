@@ -1,11 +1,12 @@
 """Evaluation protocol: what the figures of cards and notes mean.
 
 HR is scaled to its 0.1-99.9 percentile range and clipped to ``[0, 1]``; the LR image is
-its MATLAB-style antialiased bicubic reduction in floating point, not rounded (of a
-rescaling model: what the model itself makes of it). RGB is
-compared per channel, one-channel models see the luminance. A border of ``scale``
-pixels (one LR pixel for LR-PSNR) is left out, the peak is 1, and figures are means over
-images. Every plane of a stack, and every channel, is an image.
+its MATLAB-style antialiased bicubic reduction in floating point, not rounded. Of a
+model whose card names another degradation it is what that gives, with its noise; of a
+rescaling model what the model itself makes. Given LR images are scaled by their own
+percentiles. RGB is compared per channel, one-channel models see the luminance. A border
+of ``scale`` pixels (one LR pixel for LR-PSNR) is left out, the peak is 1, and figures
+are means over images. Every plane of a stack, and every channel, is an image.
 
 ``psnr``, ``ssim``, ``lr_psnr``
     Of ``bicubic`` interpolation, of the ``mode`` (temperature 0), of a ``sample`` (mean
@@ -31,13 +32,15 @@ images. Every plane of a stack, and every channel, is an image.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from napari_flowsr.data.source import find_files, read_planes
+from napari_flowsr.data.pairs import Pairs
+from napari_flowsr.data.source import find_files, find_images, read_planes
 from napari_flowsr.errors import (
     ImageError,
     OptionError,
@@ -58,7 +61,7 @@ from napari_flowsr.metrics.plane import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from napari_flowsr.data.source import Plane
+    from napari_flowsr.data.source import Images, Plane
     from napari_flowsr.models.card import Model
 
 __all__ = ["Evaluated", "evaluate", "evaluate_plane", "evenly"]
@@ -76,6 +79,7 @@ def evaluate(
     seed: int = 0,
     side: int | None = None,
     limit: int | None = None,
+    lr_source: Images | None = None,
     progress: Callable[[int, int], object] | None = None,
     keep: Callable[[Evaluated], None] | None = None,
 ) -> dict[str, Any]:
@@ -94,6 +98,8 @@ def evaluate(
         As for `evaluate_plane`; image ``i`` has seed ``seed + i``.
     limit : int, optional
         At most so many images, evenly spaced among all that can be used.
+    lr_source : path, glob pattern, or list of these, optional
+        Given LR images, matched by name, in place of those that the degradation gives.
     progress : callable, optional
         Called with images done and in all, also while an image is at work (after each
         tile), so that raising `Cancelled` in it stops at once.
@@ -122,10 +128,14 @@ def evaluate(
     check_count(n)
     check_progress(progress)
     factor = check_scale(scale, model.flow)
-    places, left_out = _survey(find_files(paths), model.flow.channels)
+    read = _Reading(
+        model.flow.channels,
+        Pairs(find_images(lr_source), factor) if lr_source else None,
+    )
+    places, left_out = read.survey(find_files(paths))
     places = evenly(places, limit)
     images: list[dict[str, Any]] = []
-    for number, plane in enumerate(_read(places, model.flow.channels)):
+    for number, plane in enumerate(read.planes(places)):
 
         def tell(*_: int, done: int = number) -> None:
             if progress is not None:
@@ -174,28 +184,40 @@ Place = tuple[Path, int]
 """A file, and the number of a plane in it."""
 
 
-def _survey(
-    files: Sequence[Path], channels: int
-) -> tuple[list[Place], list[dict[str, str]]]:
-    """Where planes with any detail are, and names of the others."""
-    places: list[Place] = []
-    flat: list[dict[str, str]] = []
-    reason = "It is constant within its percentile range; PSNR means nothing there."
-    for file in files:
-        for index, plane in enumerate(read_planes(file, channels, read=read_image)):
-            if plane.pixels.std() > 0:
-                places.append((file, index))
-            else:
-                flat.append({"name": plane.name, "reason": reason})
-    return places, flat
+@dataclass(frozen=True)
+class _Reading:
+    """How files become planes: for so many channels, with given LR images."""
 
+    channels: int
+    pairs: Pairs | None
 
-def _read(places: Sequence[Place], channels: int) -> Iterator[Plane]:
-    """The planes; those of one file are held at a time."""
-    for file, group in groupby(places, key=lambda place: place[0]):
-        planes = read_planes(file, channels, read=read_image)
-        for _, index in group:
-            yield planes[index]
+    def _file(self, file: Path) -> list[Plane]:
+        planes = read_planes(file, self.channels, read=read_image)
+        if self.pairs is None:
+            return planes
+        given = self.pairs.of(file)
+        small = read_planes(given, self.channels, read=read_image)
+        return self.pairs.joined(file, planes, given, small)
+
+    def survey(self, files: Sequence[Path]) -> tuple[list[Place], list[dict[str, str]]]:
+        """Where planes with any detail are, and names of the others."""
+        places: list[Place] = []
+        flat: list[dict[str, str]] = []
+        reason = "It is constant within its percentile range; PSNR means nothing there."
+        for file in files:
+            for index, plane in enumerate(self._file(file)):
+                if plane.pixels.std() > 0:
+                    places.append((file, index))
+                else:
+                    flat.append({"name": plane.name, "reason": reason})
+        return places, flat
+
+    def planes(self, places: Sequence[Place]) -> Iterator[Plane]:
+        """The planes; those of one file are held at a time."""
+        for file, group in groupby(places, key=lambda place: place[0]):
+            planes = self._file(file)
+            for _, index in group:
+                yield planes[index]
 
 
 def evenly(items: Sequence[Item], limit: int | None) -> list[Item]:

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_flowsr.core.places import Place, hr_side, lr_side
-from napari_flowsr.data.degrade import downscale, upscale_bicubic
+from napari_flowsr.data.degradation import OWN_NETWORK, PAIRED
+from napari_flowsr.data.degrade import add_noise, downscale, upscale_bicubic
 from napari_flowsr.errors import OptionError, OutOfMemoryError, SizeError
 from napari_flowsr.inference.events import Finished, Result
 from napari_flowsr.inference.memory import is_out_of_memory
@@ -19,7 +20,7 @@ from napari_flowsr.inference.options import ProgressCallback, check_count, check
 from napari_flowsr.inference.posterior import posterior
 from napari_flowsr.metrics.calibration import coverage, diversity, fair_crps
 from napari_flowsr.metrics.fidelity import crop_border, psnr, ssim
-from napari_flowsr.models.card import OWN_NETWORK, Model, Normalisation
+from napari_flowsr.models.card import Model, Normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,8 +66,13 @@ class Evaluated:
     seed: int
 
 
-def _central_crop(plane: Plane, model: Model, scale: float, side: int | None) -> Image:
-    """The largest part that is whole LR pixels, and as many as the flow takes."""
+def _central_crop(
+    plane: Plane, model: Model, scale: float, side: int | None
+) -> tuple[Image, Image | None]:
+    """The largest part that is whole LR pixels, and as many as the flow takes.
+
+    With its part of the LR image, where that was given.
+    """
     if side is not None and side < 1:
         raise OptionError(f"side is {side}; it is a number of HR pixels, at least 1.")
     multiple = model.flow.multiple_of
@@ -85,8 +91,14 @@ def _central_crop(plane: Plane, model: Model, scale: float, side: int | None) ->
         )
     top = (plane.pixels.shape[1] - height) // 2
     left = (plane.pixels.shape[2] - width) // 2
+    if plane.lr is None:
+        crop = plane.pixels[:, top : top + height, left : left + width]
+        return np.ascontiguousarray(crop), None
+    y, x = int(top / scale), int(left / scale)
+    given = plane.lr[:, y : y + small[0], x : x + small[1]]
+    top, left = hr_side(y, scale), hr_side(x, scale)
     crop = plane.pixels[:, top : top + height, left : left + width]
-    return np.ascontiguousarray(crop)
+    return np.ascontiguousarray(crop), np.ascontiguousarray(given)
 
 
 def _bits_per_dimension(
@@ -170,7 +182,7 @@ def evaluate_plane(
     Parameters
     ----------
     plane : Plane
-        HR image, ``(C, H, W)`` in ``[0, 1]``.
+        HR image, ``(C, H, W)`` in ``[0, 1]``; its LR image is used if it has one.
     model : Model
         With as many channels as the plane.
     n : int
@@ -180,7 +192,7 @@ def evaluate_plane(
     scale : float, optional
         One of the model's; its first if not given.
     seed : int
-        Of samples and dequantisation.
+        Of samples, of dequantisation and of the noise of the degradation.
     side : int, optional
         Evaluate the central crop of at most this many HR pixels.
     progress : callable, optional
@@ -188,15 +200,17 @@ def evaluate_plane(
 
     Raises
     ------
+    OptionError
+        The model was trained on given pairs, and no LR image was given.
     SizeError
         Nothing of the image would be left without its border.
     UnstableDecodeError
         Redrawing did not make a sample finite.
     """
     n, factor = check_count(n), check_scale(scale, model.flow)
-    hr = _central_crop(plane, model, factor, side)
+    hr, given = _central_crop(plane, model, factor, side)
     reduce = reduction(model, factor)
-    lr = reduce(torch.from_numpy(hr))
+    lr = _small(model, hr, reduce, seed) if given is None else torch.from_numpy(given)
     bicubic = upscale_bicubic(lr, factor).numpy()
     sampler = Sampler(model, lr.numpy(), factor, seed, progress)
     mode = sampler.draw(0.0, 1)[0][0]
@@ -211,9 +225,31 @@ def evaluate_plane(
     return replace(found, figures=figures)
 
 
+def _small(
+    model: Model,
+    hr: Image,
+    reduce: Callable[[torch.Tensor], torch.Tensor],
+    seed: int,
+) -> torch.Tensor:
+    """The LR image of an HR image, with the noise of the card's degradation."""
+    degradation = model.card.degradation
+    if degradation.name == PAIRED:
+        raise OptionError(
+            f"The model '{model.card.name}' was trained on given pairs, so that LR "
+            "images cannot be made from HR images. Give them too (lr_source)."
+        )
+    rng = np.random.default_rng((seed, 1))
+    return add_noise(reduce(torch.from_numpy(hr)), degradation, rng)
+
+
 def reduction(model: Model, scale: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    """How HR images ``(C, H, W)`` are made small: by a rescaling model itself."""
+    """How HR images ``(C, H, W)`` are made small: by a rescaling model itself.
+
+    Without noise. Of a model of given pairs nobody knows: NaN, and so its LR-PSNR.
+    """
     degradation, flow = model.card.degradation, model.flow
+    if degradation.name == PAIRED:
+        return lambda hr: upscale_bicubic(hr, 1 / scale) * math.nan
     if degradation.name != OWN_NETWORK:
         return lambda hr: downscale(hr, scale, degradation)
 
