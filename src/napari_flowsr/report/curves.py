@@ -30,6 +30,7 @@ _OF_THE_PAGE = {
 COLOURS = ("#3b82c4", "#d9731a", "#2a9d6f", "#a56cc1", "#c9485b", "#8a8d2f", "#5f7f95")
 _MARKERS = "os^Dvph"
 _SIZE = (3.7, 2.75)
+_PLACE = {"left": 0.18, "right": 0.97, "bottom": 0.165, "top": 0.9}
 # Part of the axis that a label takes.
 _APART = 0.13
 
@@ -99,9 +100,10 @@ def draw(panel: Panel, number: int) -> str:
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": f"panel{number}"}
     buffer = io.StringIO()
     with mpl.rc_context(settings):
-        figure = Figure(figsize=_SIZE, layout="constrained")
+        figure = Figure(figsize=_SIZE)
         figure.patch.set_alpha(0)
-        _fill(figure.subplots(), panel)
+        # Fixed, so that diagrams side by side are alike.
+        _fill(figure.subplots(gridspec_kw=_PLACE), panel)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return _for_the_page(buffer.getvalue(), panel)
 
@@ -206,6 +208,8 @@ def _mark(axes: Axes, mark: Mark) -> None:
 def _for_the_page(svg: str, panel: Panel) -> str:
     """Without the prolog of a file, in the colours of the page, with a title."""
     svg = re.sub("<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.S)
+    # Names of groups are the same in all diagrams, and nothing refers to them.
+    svg = re.sub(r'(<g) id="[^"]*"', r"\1", svg)
     for stand_in, colour in _OF_THE_PAGE.items():
         svg = svg.replace(stand_in, colour)
     label = escape(f"{panel.title}: {panel.y} against {panel.x}", quote=True)
