@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from napari_flowsr import load_model, posterior
-from napari_flowsr.data.degrade import downscale
+from napari_flowsr.data.degrade import degrade
 from napari_flowsr.data.source import find_files, read_planes
 from napari_flowsr.inference.typical import calibrated, describe
 from napari_flowsr.io.checkpoint import describe_anew
@@ -37,14 +37,16 @@ if TYPE_CHECKING:
 CROP = 64
 
 
-def lr_images(folder: Path, scale: int) -> Iterator[Image]:
+def lr_images(folder: Path, model: Model) -> Iterator[Image]:
     """LR images ``(h, w)`` of all planes in a folder, in the order of their names."""
+    scale, rng = int(model.flow.scales[0]), np.random.default_rng(0)
     for file in find_files(folder):
         for plane in read_planes(file, 1, read=read_image):
             height, width = (side // scale * scale for side in plane.pixels.shape[1:])
             hr = torch.from_numpy(plane.pixels[0, :height, :width].copy())
             if min(height, width) >= 32 * scale and hr.std() > 0:
-                yield downscale(hr[None].double(), scale)[0].numpy()
+                lr = degrade(hr[None].double(), scale, model.card.degradation, rng)
+                yield lr[0].numpy()
 
 
 def crop_of(lr: Image, rng: np.random.Generator) -> Image:
@@ -60,7 +62,7 @@ def crop_of(lr: Image, rng: np.random.Generator) -> Image:
 def measured(folder: Path, model: Model) -> dict:
     """Statistics for the card."""
     rng = np.random.default_rng(0)
-    images = list(lr_images(folder, int(model.flow.scales[0])))
+    images = list(lr_images(folder, model))
     parts = [part for lr in images for part in (lr, crop_of(lr, rng))]
     described = [found for part in parts if (found := describe(part)) is not None]
     return calibrated(described, images=len(images))
@@ -98,9 +100,8 @@ def outside(images: list[Image], model: Model) -> str:
 
 def check(folders: list[Path], model: Model) -> None:
     """Print rates; what is made unlike is made of the first folder."""
-    scale = int(model.flow.scales[0])
     for number, folder in enumerate(folders):
-        images = list(lr_images(folder, scale))
+        images = list(lr_images(folder, model))
         print(f"  {'/'.join(folder.parts[-2:]):28s} {outside(images, model)}")
         if number == 0:
             for name, change in unlike(np.random.default_rng(1)).items():

@@ -23,9 +23,12 @@ RESTORE_OUTPUTS = ("restored", "removed")
 
 
 def can_restore(card: ModelCard) -> bool:
-    """Whether models of the card's family encode images given a bicubic reduction."""
+    """Whether a model encodes images given a reduction that is known."""
+    from napari_flowsr.data.degradation import PAIRED
     from napari_flowsr.models._registry import families, family_module, is_deterministic
 
+    if card.degradation.name == PAIRED:
+        return False
     if card.family not in families() or is_deterministic(card.family):
         return False
     return not hasattr(family_module(card.family).FLOW, "downscale")
