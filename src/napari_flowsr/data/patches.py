@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -211,17 +211,28 @@ class PatchSampler:
         """
         scale = self.scale_at(step)
         sides = self._sides(scale)
-        small, large = [], []
+        rngs, wide, given = [], [], []
         for index in range(*part.indices(self.batch)):
             rng = np.random.default_rng((self.seed, step, index))
             number = int(rng.choice(len(self.planes), p=self.probabilities))
-            window, given = self._pair(rng, number, sides, scale)
-            wide = torch.from_numpy(window)
-            large.append(self._shifted(rng, wide, sides))
-            if given is not None:
-                small.append(torch.from_numpy(given))
-            else:
-                small.append(self._reduced(rng, wide, sides, scale))
+            window, lr = self._pair(rng, number, sides, scale)
+            rngs.append(rng)
+            wide.append(torch.from_numpy(window))
+            given.append(lr)
+        large = [
+            self._shifted(rng, window, sides)
+            for rng, window in zip(rngs, wide, strict=True)
+        ]
+        # All at once: many small reductions would take several times as long.
+        made: Iterator[Tensor] = iter(())
+        if computed := [w for w, lr in zip(wide, given, strict=True) if lr is None]:
+            made = iter(self._reduced(torch.stack(computed), sides, scale))
+        small = [
+            add_noise(next(made), self.degradation, rng)
+            if lr is None
+            else torch.from_numpy(lr)
+            for rng, lr in zip(rngs, given, strict=True)
+        ]
         return torch.stack(small), torch.stack(large)
 
     def _shifted(self, rng: np.random.Generator, wide: Tensor, sides: _Sides) -> Tensor:
@@ -231,13 +242,10 @@ class PatchSampler:
         y, x = sides.border + int(down), sides.border + int(right)
         return wide[:, y : y + side, x : x + side]
 
-    def _reduced(
-        self, rng: np.random.Generator, wide: Tensor, sides: _Sides, scale: float
-    ) -> Tensor:
-        """The LR patch of a window, with the noise of the degradation."""
+    def _reduced(self, wide: Tensor, sides: _Sides, scale: float) -> Tensor:
+        """LR patches of windows, still without noise."""
         end = sides.window - sides.cut
         how = Degradation() if self._is_paired else self.degradation
-        lr = downscale(wide[:, sides.cut : end, sides.cut : end], scale, how)
+        lr = downscale(wide[..., sides.cut : end, sides.cut : end], scale, how)
         m = sides.margin
-        lr = lr[:, m : m + self.patch, m : m + self.patch]
-        return add_noise(lr, self.degradation, rng)
+        return lr[..., m : m + self.patch, m : m + self.patch]
