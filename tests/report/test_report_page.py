@@ -120,6 +120,18 @@ def test_one_prediction_is_no_distribution(text: str) -> None:
     assert "<svg" not in plain
 
 
+def test_one_sample_tells_no_distribution(compact: Case, folder: Path) -> None:
+    """Its diversity used to be told as 0, and its error as a CRPS."""
+    plan = replace(PLAN, n=1, sweep=1, temperatures=(1.0,), limit=1)
+    subject = Subject(compact.model(), 2.0)
+    entry = measure_subject(folder, subject, plan, None, lambda _: None)
+    assert math.isnan(entry.result["report"]["temperatures"][0]["diversity"])
+    text = render([entry], plan, lpips="", seconds=1)
+    assert "tells nothing of the distribution" in text
+    assert "Mean of 1" not in text
+    assert f"{entry.result['mean']['crps']:.5f}" not in text.split('id="m0"')[0]
+
+
 def test_curves_take_the_colours_of_the_page(text: str) -> None:
     svgs = re.findall(r"<svg.*?</svg>", text, re.S)
     for svg in svgs:

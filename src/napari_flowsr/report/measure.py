@@ -199,6 +199,8 @@ class Measurer:
         out = {key: value for key, value in figures.items() if key in SWEPT}
         out |= {key: figures[key]["sample"] for key in ("psnr", "ssim", "lr_psnr")}
         out["psnr_mean"] = figures["psnr"]["mean"]
+        if n < 2 and temperature > 0:
+            out["diversity"] = math.nan  # one sample does not tell
         return {
             "temperature": temperature,
             **out,

@@ -122,7 +122,10 @@ def _summary(entries: Sequence[Entry], numbers: Iterator[int]) -> str:
         "Fine detail: power above half the Nyquist frequency over that of the true "
         "image, 1 is as sharp; more is more than there is.</p>"
     )
-    kinds = {(e.subject.model.flow.channels, _degraded(e)) for e in entries}
+    kinds = {
+        (e.subject.model.flow.channels, str(e.subject.model.card.degradation))
+        for e in entries
+    }
     if len(kinds) > 1:
         text += (
             '<p class="note">These models differ in colour or in how small images '
@@ -132,13 +135,6 @@ def _summary(entries: Sequence[Entry], numbers: Iterator[int]) -> str:
     if len(entries) > 1:
         text += _curves(comparing(entries), numbers)
     return text
-
-
-def _degraded(entry: Entry) -> str:
-    degradation = entry.subject.model.card.degradation
-    own = {k: f"{v:g}" for k, v in degradation.parameters.items()}
-    told = ", ".join(f"{k} {v}" for k, v in own.items())
-    return f"{degradation.name} ({told})" if told else degradation.name
 
 
 def _section(
@@ -158,6 +154,11 @@ def _section(
         parts.append(
             '<p class="note">This model makes one prediction: all samples are the '
             "same, and there is no distribution to measure.</p>"
+        )
+    elif result["n"] < 2:
+        parts.append(
+            '<p class="note">One sample of each image was drawn: it tells nothing of '
+            "the distribution. Draw eight or more.</p>"
         )
     else:
         parts += ["<h3>The distribution</h3>", tables.distribution(entry)]
@@ -197,7 +198,8 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "Parameters": f"{card.parameters or flow.parameter_count:,}",
         "Colour": "one channel" if flow.channels == 1 else f"{flow.channels} channels",
         "Made for": card.domain,
-        "Small images arise by": _degraded(entry),
+        **({"Not for": card.not_for} if card.not_for else {}),
+        "Small images arise by": str(card.degradation),
         "Normalisation": normalisation.kind
         if normalisation.kind == "dtype"
         else f"{normalisation.low:g} to {normalisation.high:g} % of the intensities",

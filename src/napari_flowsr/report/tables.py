@@ -88,12 +88,10 @@ def overview(entries: Sequence[Entry]) -> str:
         head += ["Fine detail, prior", "Prior, dB"]
     rows = []
     for place, entry in enumerate(entries):
-        mean, found = entry.result["mean"], entry.result["report"]["versions"]
+        mean = entry.result["mean"] | _unknown(entry)
+        found = entry.result["report"]["versions"]
         detail = {name: row["sharpness"] for name, row in found.items()}
         base = mean["psnr"]["bicubic"]
-        if entry.subject.model.flow.deterministic:
-            # One image has no spread, which is no sign of certainty.
-            mean = mean | dict.fromkeys(_OF_A_SPREAD, math.nan)
         cells = [
             f'<a href="#m{place}">{escape(entry.subject.title)}</a>',
             str(entry.result["counts"]["psnr"]),
@@ -114,6 +112,12 @@ def overview(entries: Sequence[Entry]) -> str:
             cells += [ratio(detail.get("prior")), _gained(own, base)]
         rows.append(cells)
     return table(head, rows)
+
+
+def _unknown(entry: Entry) -> Figures:
+    """Figures that one image does not have: no spread is no sign of certainty."""
+    single = entry.subject.model.flow.deterministic or entry.result["n"] < 2
+    return dict.fromkeys(_OF_A_SPREAD, math.nan) if single else {}
 
 
 def _gained(value: float, base: float) -> str:
@@ -145,6 +149,8 @@ def versions(entry: Entry) -> str:
     prior = str(entry.subject.model.card.prior.get("name", ""))
     rows = []
     for version, row in found.items():
+        if version == "mean" and result["n"] < 2:
+            continue
         cells = [
             escape(name_of(version, result, prior)),
             number(row["psnr"]),
@@ -287,7 +293,7 @@ def per_image(entry: Entry) -> str:
     rows = []
     for row in entry.result["images"]:
         more = found[row["name"]].pop(0) if found.get(row["name"]) else None
-        rows.append(_image_row(row, more, prior=prior))
+        rows.append(_image_row(row | _unknown(entry), more, prior=prior))
     return table(head, rows, kind="small")
 
 
