@@ -25,7 +25,8 @@ from napari_flowsr.models.card import ModelCard
 from napari_flowsr.models.compact import Compact
 from napari_flowsr.training.config import Stage, load_config
 from napari_flowsr.training.events import Step
-from napari_flowsr.training.run import TrainingRun, learning_rate
+from napari_flowsr.training.run import TrainingRun
+from napari_flowsr.training.schedule import learning_rate
 from napari_flowsr.training.trainer import train
 
 OUT = "m.safetensors"

@@ -19,7 +19,7 @@ from napari_flowsr.training import run as run_module
 from napari_flowsr.training.config import Stage, TrainConfig, load_config
 from napari_flowsr.training.events import Checkpoint, Finished, Step, Validation
 from napari_flowsr.training.presets import PRESETS, preset
-from napari_flowsr.training.run import learning_rate
+from napari_flowsr.training.schedule import learning_rate
 from napari_flowsr.training.trainer import train
 
 TINY = {"scale": 2, "width": 8, "blocks": 1, "steps": 2, "hidden": 6}
@@ -98,7 +98,8 @@ def test_learns_and_writes_a_model_that_describes_itself(
     events = list(train(folder, config(60, validate_every=20), out, validation=folder))
     losses = [e.loss for e in events if isinstance(e, Step) and e.stage == "flow"]
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.3
-    gains = [e.metrics["gain_predict"] for e in events if isinstance(e, Validation)]
+    told = [e.metrics for e in events if isinstance(e, Validation)]
+    gains = [m["psnr_predict"] - m["psnr_bicubic"] for m in told]
     assert gains[-1] > max(gains[0], 0.05)  # dB over bicubic, on its training images
     assert isinstance(events[-1], Finished)
     model = read_model(out)
@@ -199,7 +200,9 @@ def test_presets_are_valid_and_srflow_is_the_papers() -> None:
     assert (flow.steps, flow.batch, flow.patch * 8) == (200_000, 16, 160)
     assert flow.hr_noise * 255 == pytest.approx(4 / 3**0.5)
     with pytest.raises(OptionError, match="compact-2x"):
-        preset("compact-3x")
+        preset("compact-5x")
+    assert preset("hcflow++").stages[2].losses["perceptual"] == 0.05
+    assert preset("adflow-8x").stages[1].losses == {"nll": 1.0, "adversarial": 0.1}
 
 
 def test_configuration_errors_name_the_field(tmp_path: Path) -> None:

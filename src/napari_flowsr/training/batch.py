@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -10,14 +10,18 @@ import torch
 from torch import Tensor
 
 from napari_flowsr.core.latents import Latents
+from napari_flowsr.data.degradation import Degradation
+from napari_flowsr.training.adversary import Adversary
+from napari_flowsr.training.perceptual import Features
 
 if TYPE_CHECKING:
     from napari_flowsr.core.condition import Condition
     from napari_flowsr.core.flow import ConditionalFlow
     from napari_flowsr.core.latents import LatentSpec
+    from napari_flowsr.core.prior import LatentModule
     from napari_flowsr.models.hcflow_rescale import HCFlowRescale
 
-__all__ = ["Batch", "Pass"]
+__all__ = ["Batch", "Judges", "Pass"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Batch:
     """Grey levels of an image that is rounded."""
     temperature: float = 1.0
     """Of the samples that losses look at."""
+    degradation: Degradation = field(default_factory=Degradation)
+    """How the LR patches arose."""
 
     def latents(self, spec: LatentSpec) -> list[Tensor]:
         """Standard normal latents: a patch has the same, however many processes."""
@@ -48,11 +54,29 @@ class Batch:
         ]
 
 
-class Pass:
-    """A flow and a batch; quantities of several losses, kept once computed."""
+@dataclass(frozen=True)
+class Judges:
+    """Networks that losses ask about images; they are no part of what is trained."""
 
-    def __init__(self, flow: ConditionalFlow, batch: Batch) -> None:
-        self.flow, self.batch = flow, batch
+    adversary: Adversary | None = None
+    features: Features | None = None
+
+
+class Pass:
+    """A flow and a batch; quantities of several losses, kept once computed.
+
+    With a learned prior the flow is frozen, and its latents stand for drawn ones.
+    """
+
+    def __init__(
+        self,
+        flow: ConditionalFlow,
+        batch: Batch,
+        prior: LatentModule | None = None,
+        judges: Judges | None = None,
+    ) -> None:
+        self.flow, self.batch, self.prior = flow, batch, prior
+        self.judges = judges or Judges()
         self.lr, self.hr, self.noisy = batch.lr, batch.hr, batch.noisy
 
     @cached_property
@@ -73,12 +97,28 @@ class Pass:
 
     @cached_property
     def sample(self) -> Tensor:
-        """HR images at the temperature of the batch."""
+        """HR images at the temperature of the batch, or from the learned prior."""
+        if self.prior is not None:
+            return self.flow.decode(self.predicted, self.cond)
         tau = self.batch.temperature
         return self._decoded([tau * t for t in self.batch.latents(self.spec)])
 
     def _decoded(self, levels: list[Tensor]) -> Tensor:
         return self.flow.decode(Latents(tuple(levels), self.spec), self.cond)
+
+    @cached_property
+    def predicted(self) -> Latents:
+        """Latents from the learned prior."""
+        prior = cast("LatentModule", self.prior)
+        with torch.no_grad():
+            initial = prior.initial(self.flow, self.cond, self.spec.scale)
+        return prior.predict(initial, self.lr)
+
+    @cached_property
+    def encoded(self) -> Latents:
+        """Latents of the true HR images."""
+        with torch.no_grad():
+            return self.flow.encode(self.hr, self.cond).latents
 
     @cached_property
     def reduced(self) -> tuple[Tensor, Latents]:

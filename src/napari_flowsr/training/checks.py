@@ -8,25 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.core.prior import LatentModule
 from napari_flowsr.data.degradation import DEGRADATIONS, PAIRED
 from napari_flowsr.data.pairs import Pairs
 from napari_flowsr.data.patches import PatchSampler
 from napari_flowsr.data.source import ArrayImage, find_images
 from napari_flowsr.errors import OptionError, TrainingError
 from napari_flowsr.io.atomic import check_writable
-from napari_flowsr.io.collection import load_model
-from napari_flowsr.models._registry import build, config_dict
 from napari_flowsr.models.card import Model
 from napari_flowsr.training.config import TrainConfig, validated
-from napari_flowsr.training.losses import LOSSES, is_of_encoder, is_of_rescaling
-from napari_flowsr.training.run import SCHEDULES
+from napari_flowsr.training.losses import (
+    LOSSES,
+    is_of_encoder,
+    is_of_prior,
+    is_of_rescaling,
+    is_of_sample,
+)
+from napari_flowsr.training.networks import LEARNED_PRIOR, networks
+from napari_flowsr.training.perceptual import SMALLEST, Features, read_features
+from napari_flowsr.training.schedule import SCHEDULES, weights_of
 from napari_flowsr.training.state import state_path
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_flowsr.data.source import Images
     from napari_flowsr.training.config import Stage
 
@@ -39,7 +46,9 @@ class Job:
 
     config: TrainConfig
     flow: ConditionalFlow
-    """The untrained network."""
+    """The untrained network; with a ``prior`` the trained one."""
+    prior: LatentModule | None
+    """The untrained learned prior, where one is to be trained."""
     images: list[Path | ArrayImage]
     validation: list[Path | ArrayImage]
     pairs: Pairs | None
@@ -50,6 +59,8 @@ class Job:
     """The model that a new run starts from."""
     min_side: int
     """Smallest usable side of an image, pixels."""
+    features: Features | None = None
+    """Of the perceptual loss."""
 
 
 def check(
@@ -72,14 +83,15 @@ def check(
     _check_data(config)
     for stage in config.stages:
         _check_numbers(stage)
-    flow = _network(config)
-    _check_range(config, flow)
-    for stage in config.stages:
-        _check_losses(stage, flow)
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        resolve_device(config.device)
     output = _checked_output(output)
     state_file = state_path(output)
+    flow, prior, origin = networks(config, is_new=not state_file.exists())
+    _check_range(config, flow)
+    for stage in config.stages:
+        _check_patch(stage, flow)
+        _check_losses(stage, weights_of(config, stage), flow, prior)
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        resolve_device(config.device)
     images = find_images(source)
     held_out = find_images(validation) if validation else []
     sides = (
@@ -97,13 +109,15 @@ def check(
     return Job(
         config,
         flow,
+        prior,
         images,
         held_out,
         _pairs(config, flow, lr_source, [*images, *held_out]),
         output,
         state_file,
-        None if state_file.exists() else _origin(config, flow),
+        origin,
         max(sides),
+        _features(config),
     )
 
 
@@ -123,7 +137,12 @@ def _check_run(config: TrainConfig) -> None:
         config.percentiles,
         "two rising numbers from 0 to 100",
     )
-    for name in ("validate_every", "checkpoint_every"):
+    if config.minutes is not None:
+        _require(0 < config.minutes < math.inf, "minutes", config.minutes, "positive")
+    for name, weight in config.loss_weights.items():
+        _require(name in LOSSES, "loss_weights", name, f"of {', '.join(LOSSES)}")
+        _require(0 <= weight < math.inf, f"loss_weights of {name}", weight, "0 or more")
+    for name in ("adversary_width", "validate_every", "checkpoint_every"):
         _require(getattr(config, name) >= 1, name, getattr(config, name), "1 or more")
     if config.manifest and not Path(config.manifest).is_file():
         raise TrainingError(
@@ -141,6 +160,11 @@ def _check_data(config: TrainConfig) -> None:
         name,
         f"one of {', '.join((*DEGRADATIONS, PAIRED))}",
     )
+    if name == PAIRED and any("sample_lr_log_mse" in s.losses for s in config.stages):
+        raise TrainingError(
+            "The loss sample_lr_log_mse needs to know how LR images arise, but of "
+            f"given pairs (degradation '{PAIRED}') nobody does. Leave it out."
+        )
     _require(config.misalignment >= 0, "misalignment", config.misalignment, "0 or more")
     if config.scale_range is not None:
         low, high = config.scale_range
@@ -213,6 +237,12 @@ def _check_numbers(stage: Stage) -> None:
         ),
         ("betas", all(0 <= b < 1 for b in stage.betas), "two numbers in [0, 1)"),
         ("clip_norm", stage.clip_norm > 0, "positive"),
+        ("temperature", 0 <= stage.temperature < math.inf, "0 or more"),
+        (
+            "adversary_learning_rate",
+            0 < stage.adversary_learning_rate < math.inf,
+            "positive",
+        ),
         ("dequantisation_levels", stage.dequantisation_levels > 0, "positive"),
         ("hr_noise", 0 <= stage.hr_noise < math.inf, "0 or more"),
         ("unusual", 0 <= stage.unusual <= 1, "a fraction from 0 to 1"),
@@ -227,28 +257,27 @@ def _check_numbers(stage: Stage) -> None:
         _require(fine, what, getattr(stage, name), expected)
 
 
-def _network(config: TrainConfig) -> ConditionalFlow:
-    """The untrained network; its start values depend on the seed alone."""
-    scale = config.model.get("scale", 4 if config.scale_range else None)
-    if not isinstance(scale, int | float) or scale != int(scale) or scale < 2:
+def _features(config: TrainConfig) -> Features | None:
+    """Network of the perceptual loss, if that counts anywhere."""
+    if not any("perceptual" in weights_of(config, stage) for stage in config.stages):
+        return None
+    return read_features(config.perceptual_weights)
+
+
+def _check_patch(stage: Stage, flow: ConditionalFlow) -> None:
+    if stage.patch % flow.multiple_of:
         raise TrainingError(
-            f"The model's scale is {scale!r}; training needs a whole number of at "
-            "least 2, such as model={'scale': 2}."
+            f"patch of stage '{stage.name}' is {stage.patch}; this network needs a "
+            f"multiple of {flow.multiple_of}."
         )
-    # The caller's random numbers are left as they were.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed)
-        flow = build(config.family, config.model)
-    for stage in config.stages:
-        if stage.patch % flow.multiple_of:
-            raise TrainingError(
-                f"patch of stage '{stage.name}' is {stage.patch}; this network needs a "
-                f"multiple of {flow.multiple_of}."
-            )
-    return flow
 
 
-def _check_losses(stage: Stage, flow: ConditionalFlow) -> None:
+def _check_losses(
+    stage: Stage,
+    weights: Mapping[str, float],
+    flow: ConditionalFlow,
+    prior: LatentModule | None,
+) -> None:
     unknown = sorted(set(stage.losses) - set(LOSSES))
     if unknown:
         raise TrainingError(
@@ -258,32 +287,64 @@ def _check_losses(stage: Stage, flow: ConditionalFlow) -> None:
     for name, weight in stage.losses.items():
         what = f"Weight of the loss {name} in stage '{stage.name}'"
         _require(0 <= weight < math.inf, what, weight, "0 or more")
-    predicting = [name for name in stage.losses if is_of_encoder(name)]
+    if not weights:
+        raise TrainingError(
+            f"All losses of stage '{stage.name}' have the weight 0, so nothing would "
+            "learn. Give one of them a weight."
+        )
+    _check_kinds(stage, weights, flow, prior)
+    if "perceptual" in weights and stage.patch * flow.scales[0] < SMALLEST:
+        raise TrainingError(
+            f"patch of stage '{stage.name}' is {stage.patch} at {flow.scales[0]:g}x; "
+            f"the perceptual loss needs at least {SMALLEST} HR pixels. Take more."
+        )
+
+
+def _check_kinds(
+    stage: Stage,
+    weights: Mapping[str, float],
+    flow: ConditionalFlow,
+    prior: LatentModule | None,
+) -> None:
+    """Each loss needs something of the network."""
+    given = ", ".join(weights)
+    of_prior = [name for name in weights if is_of_prior(name)]
+    others = [n for n in weights if not is_of_prior(n) and not is_of_sample(n)]
+    if prior is not None and others:
+        raise TrainingError(
+            f"Stage '{stage.name}' has the loss {', '.join(others)}, which trains a "
+            "flow; that of a learned prior is frozen. Use latent_l1, image_log_mse, "
+            "image_detail, adversarial or perceptual."
+        )
+    if prior is None and of_prior:
+        raise TrainingError(
+            f"Stage '{stage.name}' has the loss {', '.join(of_prior)}, which trains a "
+            f"learned prior. Set family to '{LEARNED_PRIOR}', or use 'nll'."
+        )
+    predicting = [name for name in weights if is_of_encoder(name)]
     if predicting and type(flow).predict is ConditionalFlow.predict:
         raise TrainingError(
             f"Stage '{stage.name}' has the loss {', '.join(predicting)}, which trains "
             f"an encoder's prediction; the {flow.family} family has none. Use 'nll' or "
             "'mode_l1'."
         )
-    rescaling = [name for name in stage.losses if is_of_rescaling(name)]
+    rescaling = [name for name in weights if is_of_rescaling(name)]
     if rescaling and not hasattr(flow, "downscale"):
         raise TrainingError(
             f"Stage '{stage.name}' has the loss {', '.join(rescaling)}, for networks "
             f"that make small images themselves; the {flow.family} family takes them "
             "as they are. Train the hcflow-rescale family, or use 'nll'."
         )
-    if flow.deterministic and len(predicting) < len(stage.losses):
+    if flow.deterministic and len(predicting) < len(weights):
         raise TrainingError(
-            f"Stage '{stage.name}' has the losses {', '.join(stage.losses)}; the "
-            f"{flow.family} family is deterministic and has no likelihood. Use "
-            "'predict_l1' alone."
+            f"Stage '{stage.name}' has the losses {given}; the {flow.family} family is "
+            "deterministic and has no likelihood. Use 'predict_l1' alone."
         )
-    if len(predicting) == len(stage.losses) and stage.encoder_frozen_until > 0:
+    if len(predicting) == len(weights) and stage.encoder_frozen_until > 0:
         raise TrainingError(
-            f"Stage '{stage.name}' has only losses of the encoder "
-            f"({', '.join(predicting)}) but freezes it (encoder_frozen_until is "
-            f"{stage.encoder_frozen_until:g}), so nothing would learn. Set "
-            "encoder_frozen_until to 0, or add 'nll'."
+            f"Stage '{stage.name}' has only losses of the encoder ({given}) but "
+            f"freezes it (encoder_frozen_until is {stage.encoder_frozen_until:g}), so "
+            "nothing would learn. Set encoder_frozen_until to 0, or add 'nll'."
         )
 
 
@@ -297,28 +358,3 @@ def _checked_output(output: str | Path) -> Path:
     for target in (path, state_path(path)):
         check_writable(target)
     return path
-
-
-def _origin(config: TrainConfig, flow: ConditionalFlow) -> Model | None:
-    """The model to start from, if one was asked for and is the same network."""
-    if not config.start_from:
-        return None
-    model = load_model(config.start_from, device="cpu")
-    if model.card.family != config.family:
-        raise TrainingError(
-            f"start_from is '{config.start_from}' of the {model.card.family} family; "
-            f"this recipe trains {config.family}. Choose a model of that family."
-        )
-    theirs, ours = config_dict(model.flow.config), config_dict(flow.config)
-    other = [
-        f"{key} ({theirs.get(key)} there, {ours.get(key)} here)"
-        for key in sorted({*theirs, *ours})
-        if theirs.get(key) != ours.get(key)
-    ]
-    if other:
-        raise TrainingError(
-            f"start_from is '{config.start_from}', whose network differs from the one "
-            f"to be trained: {', '.join(other)}. Set these fields of `model` to its "
-            "values, or choose another model."
-        )
-    return model

@@ -46,6 +46,10 @@ class Stage:
     """Uniform noise of width 1 / levels is added to HR for likelihoods."""
     hr_noise: float = 0.0
     """Standard deviation of Gaussian noise added to HR, in [0, 1] units."""
+    temperature: float = 1.0
+    """Of the samples that adversarial and perceptual losses look at."""
+    adversary_learning_rate: float = 1e-3
+    """Of the adversary's own Adam; it follows the stage's schedule."""
     unusual: float = 0.0
     """Share of patches replaced by noise, masks and patterns (`data.unusual`)."""
 
@@ -85,6 +89,14 @@ class TrainConfig:
     manifest: str = ""
     """CSV with the column ``file`` and the one named by ``group_by``."""
     group_by: str = ""
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
+    """Weights that stand instead of those in the stages; 0 leaves a loss out."""
+    adversary_width: int = 16
+    """Channels of the adversary's first layer: 16 in AdFlow, 64 in ESRGAN."""
+    perceptual_weights: str = ""
+    """File of VGG19's weights, for the perceptual loss."""
+    minutes: float | None = None
+    """Time for all steps; their numbers in the stages are then but proportions."""
     validate_every: int = 1000
     checkpoint_every: int = 500
     device: str = "auto"
@@ -106,7 +118,7 @@ class TrainConfig:
 
     def with_(self, **changes: Any) -> TrainConfig:
         """Copy with fields changed; ``model`` is merged, unknown names raise."""
-        known = set(asdict(self))
+        known = set(self.__dataclass_fields__)
         unknown = sorted(set(changes) - known)
         if unknown:
             raise OptionError(

@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_flowsr.data.source import LeftOut
 
-__all__ = ["Checkpoint", "Finished", "Started", "Step", "TrainEvent", "Validation"]
+__all__ = ["Checkpoint", "Finished", "Paused", "Picture", "Started", "Step"]
+__all__ += ["TrainEvent", "Validation"]
+
+Image = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,8 @@ class Started:
     device: str
     left_out: tuple[LeftOut, ...] = ()
     """Images that are too small or constant, those for validation included."""
+    stages: tuple[tuple[str, int], ...] = ()
+    """Names of the stages and their steps, as many as a time budget allows."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +48,37 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A crop of a validation image, ``(C, H, W)`` float32, about ``[0, 1]``.
+
+    What the stage does not train yet is None.
+    """
+
+    name: str
+    lr: Image
+    bicubic: Image
+    mode: Image | None
+    """The predicted mean, temperature 0, or what a learned prior gives."""
+    sample: Image | None
+    hr: Image
+
+
+@dataclass(frozen=True)
 class Validation:
     """Figures on the validation images, with the averaged weights."""
 
     step: int
     stage: str
     metrics: Mapping[str, float]
+    """Means over images; keys as `training.validate.validate` says."""
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The training waits, after this step, until it is told to go on."""
+
+    step: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +96,8 @@ class Finished:
     step: int
     path: Path
     seconds: float
+    complete: bool = True
+    """Whether all steps were taken; not if it was told to finish before."""
 
 
-TrainEvent = Started | Step | Validation | Checkpoint | Finished
+TrainEvent = Started | Step | Validation | Paused | Checkpoint | Finished

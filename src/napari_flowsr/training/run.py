@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import signal
-import threading
-from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,50 +15,31 @@ from torch.nn.parallel import DistributedDataParallel
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.data.patches import PatchSampler
 from napari_flowsr.errors import ExportError, TrainingError
-from napari_flowsr.training.batch import Batch
+from napari_flowsr.training.adversary import Opponent
+from napari_flowsr.training.batch import Batch, Judges
 from napari_flowsr.training.ema import AveragedWeights
 from napari_flowsr.training.losses import LossSum, is_of_encoder
 from napari_flowsr.training.muon import Muon
+from napari_flowsr.training.schedule import learning_rate, weights_of
+from napari_flowsr.training.signals import uninterrupted
 from napari_flowsr.training.state import read_state, write_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_flowsr.core.flow import ConditionalFlow
+    from napari_flowsr.core.prior import LatentModule
     from napari_flowsr.data.source import Plane
     from napari_flowsr.models.card import Model
     from napari_flowsr.training.config import Stage, TrainConfig
+    from napari_flowsr.training.perceptual import Features
 
-__all__ = ["SCHEDULES", "TrainingRun", "learning_rate"]
+__all__ = ["TrainingRun"]
 
 _MAX_SKIPPED = 20
 _OTHER_STREAM = 0x9E3779B9
 """Of a seed, so that latents do not repeat the noise of dequantisation."""
-SCHEDULES = ("cosine", "steps")
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C, and other signals that Python handles, wait for the block's end.
-
-    Only the main thread is ever interrupted, and only there can handlers be set.
-    """
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {n: h for n in numbers if callable(h := signal.getsignal(n))}
-    if threading.current_thread() is not threading.main_thread():
-        before = {}
-    came: list[int] = []
-    try:
-        for number in before:
-            signal.signal(number, lambda which, frame: came.append(which))
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0])
 
 
 class TrainingRun:
@@ -75,7 +54,11 @@ class TrainingRun:
     state_file : Path
         Where the checkpoint lies.
     flow : ConditionalFlow
-        The untrained network.
+        The untrained network; with a ``prior`` the trained one.
+    prior : LatentModule, optional
+        An untrained learned prior, which is trained in place of the flow.
+    features : Features, optional
+        Of the perceptual loss.
     """
 
     def __init__(
@@ -84,15 +67,28 @@ class TrainingRun:
         config: TrainConfig,
         state_file: Path,
         flow: ConditionalFlow,
+        prior: LatentModule | None = None,
+        features: Features | None = None,
     ) -> None:
         self.planes, self.config, self.state_file = planes, config, state_file
+        self.stages = config.stages  # or as many steps as a time budget allows
         self.rank = int(os.environ.get("RANK", 0))
         self.world = int(os.environ.get("WORLD_SIZE", 1))
         self.owns_group = False
         self.device = self._device()
-        self.flow = flow
-        self.flow.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema = AveragedWeights(self.flow, config.ema)
+        self.flow, self.prior = flow, prior
+        self.network: nn.Module = flow if prior is None else prior
+        """What is trained."""
+        for module in (flow, self.network):
+            module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if prior is not None:
+            flow.eval().requires_grad_(False)
+        self.opponent = self._opponent()
+        self.judges = Judges(
+            None if self.opponent is None else self.opponent.network,
+            None if features is None else features.to(self.device),
+        )
+        self.ema = AveragedWeights(self.network, config.ema)
         self.step = 0  # steps taken in all stages
         self.saved = 0  # the step that the checkpoint is of
         self.skipped = 0  # steps running whose loss was not finite
@@ -100,6 +96,14 @@ class TrainingRun:
         self.origin: dict[str, str] = {}
         self.optimiser: torch.optim.Optimizer
         self.losses: nn.Module
+
+    def _opponent(self) -> Opponent | None:
+        """An adversary, if one counts in any stage."""
+        every = (weights_of(self.config, stage) for stage in self.stages)
+        if not any("adversarial" in weights for weights in every):
+            return None
+        width, seed = self.config.adversary_width, self.config.seed
+        return Opponent(self.flow.channels, width, seed, self.device)
 
     def _device(self) -> torch.device:
         if self.world == 1:
@@ -147,6 +151,8 @@ class TrainingRun:
             size=stage.batch,
             part=part,
             levels=stage.dequantisation_levels,
+            temperature=stage.temperature,
+            degradation=self.config.degradation,
         )
 
     def _place(self, x: Tensor) -> Tensor:
@@ -154,16 +160,25 @@ class TrainingRun:
         return x.to(self.device).contiguous(memory_format=torch.channels_last)
 
     def set_up(self, stage: Stage, taken: int) -> None:
-        """Optimiser, losses, frozen parts; ``taken`` steps of the stage are done."""
-        if taken == 0 and not all(map(is_of_encoder, stage.losses)):
+        """Optimisers, losses, frozen parts; ``taken`` steps of the stage are done."""
+        names = weights_of(self.config, stage)
+        if taken == 0 and self.prior is None and not all(map(is_of_encoder, names)):
             self._initialise_actnorms(stage)
         self.freeze(stage, taken)
         make = Muon if stage.optimiser == "muon" else torch.optim.Adam
         self.optimiser = make(
-            self.flow.parameters(), lr=stage.learning_rate, betas=stage.betas
+            self.network.parameters(), lr=stage.learning_rate, betas=stage.betas
         )
+        if self.opponent is not None:
+            self.opponent.set_up(stage.adversary_learning_rate)
         if taken == 0:
-            self.ema.reset(self.flow)
+            self.ema.reset(self.network)
+
+    def take_up(self, state: dict[str, Any]) -> None:
+        """What `set_up` made anew, as an earlier run left it."""
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.opponent is not None:
+            self.opponent.load_state_dict(state["adversary"])
 
     @torch.no_grad()
     def _initialise_actnorms(self, stage: Stage) -> None:
@@ -189,13 +204,14 @@ class TrainingRun:
 
     def freeze(self, stage: Stage, taken: int) -> None:
         """Train the encoder only after its share of the stage."""
+        weights = weights_of(self.config, stage)
         frozen = taken < stage.encoder_frozen_until * stage.steps
-        only_encoder = all(map(is_of_encoder, stage.losses))
+        only_encoder = all(map(is_of_encoder, weights))
         encoder = {id(p) for p in self.flow.encoder_parameters()}
-        for parameter in self.flow.parameters():
+        for parameter in self.network.parameters() if self.prior is None else ():
             in_encoder = id(parameter) in encoder
             parameter.requires_grad_(not frozen if in_encoder else not only_encoder)
-        losses: nn.Module = LossSum(self.flow, dict(stage.losses))
+        losses: nn.Module = LossSum(self.flow, weights, self.prior, self.judges)
         if self.world > 1:
             # Gradients are exchanged of those parameters alone that are trained when
             # it is made; so it is made anew whenever that changes.
@@ -212,22 +228,43 @@ class TrainingRun:
         rate = learning_rate(stage, taken)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.flow.train()
+        self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
-        loss, terms = self.losses(self.batch(sampler, stage))
+        batch = self.batch(sampler, stage)
+        loss, terms, shown = self.losses(batch)
         loss.backward()
-        trained = [p for p in self.flow.parameters() if p.grad is not None]
+        trained = [p for p in self.network.parameters() if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(trained, stage.clip_norm)
         # One answer for all processes: what one skips, all do.
-        value = self._mean(loss)
+        value = self.mean(loss)
         finite = math.isfinite(float(norm)) and math.isfinite(value)
-        with _uninterrupted():
+        if shown is not None:
+            terms["adversary"] = self._teach_opponent(batch.hr, shown, stage, rate)
+            finite = finite and math.isfinite(float(terms["adversary"]))
+        self._step(finite, taken + 1 == stage.steps)
+        return value, {k: float(v) for k, v in terms.items()}, rate, not finite
+
+    def _teach_opponent(
+        self, hr: Tensor, shown: Tensor, stage: Stage, rate: float
+    ) -> Tensor:
+        """Gradients of the adversary, from the same images; returns its loss."""
+        if self.opponent is None:
+            raise TypeError("The adversarial loss needs an adversary.")
+        own = rate * stage.adversary_learning_rate / stage.learning_rate
+        loss = self.opponent.teach(hr, shown, own, stage.clip_norm)
+        return torch.tensor(self.mean(loss))
+
+    def _step(self, finite: bool, is_last: bool) -> None:
+        """Move the weights, unless the loss is not finite; stop if it stays so."""
+        with uninterrupted():
             self.consistent = False
             if finite:
                 self.optimiser.step()
-                self.ema.update(self.flow)
-            if taken + 1 == stage.steps:
-                self.ema.copy_to(self.flow)
+                if self.opponent is not None:
+                    self.opponent.step()
+                self.ema.update(self.network)
+            if is_last:
+                self.ema.copy_to(self.network)
             self.step += 1
             self.skipped = 0 if finite else self.skipped + 1
             self.consistent = True
@@ -237,9 +274,8 @@ class TrainingRun:
                 f"{self.step}). {self.kept} The same settings would fail again: train "
                 "anew, to another output, with a lower learning_rate or clip_norm."
             )
-        return value, {k: float(v) for k, v in terms.items()}, rate, not finite
 
-    def _mean(self, value: Tensor) -> float:
+    def mean(self, value: Tensor) -> float:
         """Mean of a number over the processes."""
         value = value.detach().clone()
         if self.world > 1:
@@ -273,15 +309,19 @@ class TrainingRun:
         return True
 
     def _state(self) -> dict[str, Any]:
-        return {
+        state = {
             "config": self.config.to_dict(),
+            "steps": [stage.steps for stage in self.stages],
             "step": self.step,
             "images": self._fingerprint(),
             "origin": self.origin,
-            "flow": self.flow.state_dict(),
+            "flow": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "ema": self.ema.state_dict(),
         }
+        if self.opponent is not None:
+            state["adversary"] = self.opponent.state_dict()
+        return state
 
     def _fingerprint(self) -> str:
         """Which images these are, by names, groups and sizes."""
@@ -291,36 +331,35 @@ class TrainingRun:
     def load(self, origin: Model | None) -> dict[str, Any] | None:
         """Take up an earlier run, or the weights of a model to start from.
 
-        Returns the optimiser's state of the earlier run.
+        Returns the state of the earlier run, for `take_up`.
         """
         state = read_state(self.state_file, self.config.to_dict(), self._fingerprint())
         if state is not None:
-            self.flow.load_state_dict(state["flow"])
+            self.network.load_state_dict(state["flow"])
             self.ema.load_state_dict(state["ema"])
+            if self.opponent is not None:
+                self.opponent.load_state_dict(state["adversary"])
             self.step = self.saved = int(state["step"])
             self.origin = dict(state.get("origin", {}))
-            optimiser: dict[str, Any] = state["optimiser"]
-            return optimiser
+            self.plan(state.get("steps", [s.steps for s in self.stages]))
+            return state
         if origin is not None:
-            self.flow.load_state_dict(origin.flow.state_dict())
+            if self.prior is None:
+                self.flow.load_state_dict(origin.flow.state_dict())
             self.origin = {"name": origin.card.name, "sha256": origin.card.sha256}
         return None
+
+    def plan(self, steps: Sequence[int]) -> None:
+        """Take so many steps in each stage."""
+        pairs = zip(self.config.stages, steps, strict=True)
+        self.stages = tuple(replace(stage, steps=int(n)) for stage, n in pairs)
+
+    @property
+    def total(self) -> int:
+        """Steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
 
     def close(self) -> None:
         """Leave the group of processes, if this run entered it."""
         if self.owns_group:
             torch.distributed.destroy_process_group()
-
-
-def learning_rate(stage: Stage, taken: int) -> float:
-    """Learning rate of step number ``taken`` of a stage."""
-    # The warm-up multiplies the schedule: a stage shorter than it still comes down.
-    rate = stage.learning_rate * min(1.0, (taken + 1) / max(stage.warmup, 1))
-    progress = taken / stage.steps
-    if stage.schedule == "cosine":
-        return rate * 0.5 * (1 + math.cos(math.pi * progress))
-    if stage.schedule == "steps":
-        return rate * 0.5 ** sum(progress >= m for m in stage.milestones)
-    raise TrainingError(
-        f"Schedule '{stage.schedule}' is unknown; use {' or '.join(SCHEDULES)}."
-    )

@@ -14,35 +14,35 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
+from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.core.prior import LatentModule
 from napari_flowsr.data.source import groups_from_manifest, load_planes
-from napari_flowsr.errors import ExportError, TrainingError
+from napari_flowsr.errors import Cancelled, TrainingError
 from napari_flowsr.inference.memory import is_out_of_memory
-from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.io.images import read_image
-from napari_flowsr.models.card import (
-    NOT_STATED,
-    ModelCard,
-    Normalisation,
-)
 from napari_flowsr.training.checks import check
+from napari_flowsr.training.control import Control
 from napari_flowsr.training.events import (
     Checkpoint,
     Finished,
+    Paused,
     Started,
     Step,
     TrainEvent,
     Validation,
 )
+from napari_flowsr.training.losses import is_of_encoder
+from napari_flowsr.training.pace import Clock, affordable
+from napari_flowsr.training.product import write_product
 from napari_flowsr.training.run import TrainingRun
-from napari_flowsr.training.validate import smallest_side, validate
+from napari_flowsr.training.schedule import weights_of
+from napari_flowsr.training.validate import Subject, smallest_side, validate
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from pathlib import Path
 
     from napari_flowsr.data.source import ArrayImage, Images, LeftOut, Plane
     from napari_flowsr.training.checks import Job
@@ -51,44 +51,13 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
-def _stage_at(config: TrainConfig, step: int) -> tuple[int, int]:
+def _stage_at(stages: Sequence[Stage], step: int) -> tuple[int, int]:
     """Index of the stage of a step, and steps already taken in it."""
-    for index, stage in enumerate(config.stages):
+    for index, stage in enumerate(stages):
         if step < stage.steps:
             return index, step
         step -= stage.steps
-    return len(config.stages), 0
-
-
-def _card(run: TrainingRun, seconds: float, images: int) -> ModelCard:
-    config, flow = run.config, run.flow
-    recipe = config.to_dict()
-    for field in ("manifest", "start_from"):
-        recipe[field] = Path(recipe[field]).name  # a card names no folders
-    recipe["lr_source"] = [Path(each).name for each in recipe["lr_source"]]
-    return ModelCard(
-        name=config.name or run.state_file.parent.stem,
-        family=config.family,
-        scales=flow.scales,
-        scale_range=flow.scale_range,
-        channels=flow.channels,
-        domain=config.domain or "unknown",
-        licence=config.licence or NOT_STATED,
-        description=config.description,
-        not_for=config.not_for,
-        parameters=flow.parameter_count,
-        temperature=config.temperature,
-        training={
-            "config": recipe,
-            "images": images,
-            "steps": run.step,
-            "seconds_of_last_run": round(seconds),
-            "torch": str(torch.__version__),
-        }
-        | ({"start_from": run.origin} if run.origin else {}),
-        degradation=config.degradation,
-        normalisation=Normalisation(config.normalisation, *config.percentiles),
-    )
+    return len(stages), 0
 
 
 def train(
@@ -98,6 +67,7 @@ def train(
     *,
     validation: Images | None = None,
     lr_source: Images | None = None,
+    control: Control | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Train a model, or go on with an interrupted run, yielding events.
 
@@ -119,11 +89,14 @@ def train(
     lr_source : path or the like, optional
         Given LR images of all these, matched by name, in place of those that
         ``config.lr_source`` names; for the degradation ``"paired"``.
+    control : Control, optional
+        To pause it, or to have the model written before all steps are taken. Not with
+        several processes, of which each would be told at another step.
 
     Returns
     -------
     generator of TrainEvent
-        `Started`, `Step`, `Validation`, `Checkpoint`, and last `Finished`.
+        `Started`, `Step`, `Validation`, `Paused`, `Checkpoint`, and last `Finished`.
 
     Raises
     ------
@@ -134,7 +107,8 @@ def train(
         unusable images, a checkpoint of another run or one that cannot be written,
         when the memory is exhausted, or when the loss stays non-finite.
     """
-    return _events(check(source, config, output, validation, lr_source))
+    job = check(source, config, output, validation, lr_source)
+    return _events(job, control or Control())
 
 
 def _planes(
@@ -163,7 +137,7 @@ def _planes(
         ) from error
 
 
-def _events(job: Job) -> Generator[TrainEvent, None, None]:
+def _events(job: Job, control: Control) -> Generator[TrainEvent, None, None]:
     config = job.config
     held_out: list[Plane] = []
     groups = (
@@ -177,10 +151,10 @@ def _events(job: Job) -> Generator[TrainEvent, None, None]:
         left_out += [
             replace(one, reason=f"{one.reason} (validation)") for one in useless
         ]
-    run = TrainingRun(planes, config, job.state_file, job.flow)
+    run = TrainingRun(planes, config, job.state_file, job.flow, job.prior, job.features)
     try:
-        yield from _loop(run, held_out, job, tuple(left_out))
-    except (GeneratorExit, KeyboardInterrupt):
+        yield from _loop(run, held_out, job, tuple(left_out), control)
+    except (GeneratorExit, KeyboardInterrupt, Cancelled):
         run.save()
         raise
     except (RuntimeError, MemoryError) as error:
@@ -197,9 +171,7 @@ def _out_of_memory(run: TrainingRun) -> TrainingError:
         kept = run.kept
     except (TrainingError, RuntimeError, MemoryError):
         kept = f"The state could not be saved. {run.kept}"
-    stage = run.config.stages[
-        min(_stage_at(run.config, run.step)[0], len(run.config.stages) - 1)
-    ]
+    stage = run.stages[min(_stage_at(run.stages, run.step)[0], len(run.stages) - 1)]
     return TrainingError(
         f"Out of memory on {run.device} in stage '{stage.name}', with a batch of "
         f"{stage.batch} patches of {stage.patch} x {stage.patch} LR pixels. {kept} If "
@@ -213,28 +185,39 @@ def _loop(
     held_out: Sequence[Plane],
     job: Job,
     left_out: tuple[LeftOut, ...],
+    control: Control,
 ) -> Generator[TrainEvent, None, None]:
-    config, began = run.config, time.monotonic()
-    optimiser_state = run.load(job.origin)
+    began = time.monotonic()
+    earlier = run.load(job.origin)
+    if earlier is None and run.config.minutes is not None:
+        run.plan(affordable(run, 60 * run.config.minutes))
     yield Started(
         run.step,
-        config.steps,
+        run.total,
         len(run.planes),
-        run.flow.parameter_count,
+        sum(p.numel() for p in run.network.parameters()),
         str(run.device),
         left_out,
+        tuple((stage.name, stage.steps) for stage in run.stages),
     )
-    index, taken = _stage_at(config, run.step)
-    clock = _Clock(config.steps)
-    for stage in config.stages[index:]:
+    index, taken = _stage_at(run.stages, run.step)
+    clock = Clock(run.total)
+    for stage in run.stages[index:]:
         run.set_up(stage, taken)
-        if taken and optimiser_state is not None:
-            run.optimiser.load_state_dict(optimiser_state)
-        yield from _stage(run, held_out, stage, taken, clock)
+        if taken and earlier is not None:
+            run.take_up(earlier)
+        yield from _stage(run, held_out, stage, taken, clock, control)
         taken = 0
+        if control.is_to_finish:
+            break
+    complete = run.step == run.total
+    if not complete:
+        # The state is kept before the network takes the averaged weights.
+        run.save()
+        run.ema.copy_to(run.network)
     seconds = time.monotonic() - began
-    _write_model(run, job.output, seconds)
-    yield Finished(run.step, job.output, seconds)
+    write_product(run, job.output, seconds)
+    yield Finished(run.step, job.output, seconds, complete)
 
 
 def _stage(
@@ -242,55 +225,41 @@ def _stage(
     held_out: Sequence[Plane],
     stage: Stage,
     taken: int,
-    clock: _Clock,
+    clock: Clock,
+    control: Control,
 ) -> Generator[TrainEvent, None, None]:
     """The steps of a stage; the run can be saved wherever this yields."""
     config, sampler = run.config, run.sampler(stage)
-    while taken < stage.steps:
+    while taken < stage.steps and not control.is_to_finish:
         if 0 < taken == math.ceil(stage.encoder_frozen_until * stage.steps):
             run.freeze(stage, taken)
         loss, terms, rate, skipped = run.optimise(stage, sampler, taken)
         taken += 1
         left = clock.left(run.step)
-        yield Step(run.step, config.steps, stage.name, loss, terms, rate, left, skipped)
+        yield Step(run.step, run.total, stage.name, loss, terms, rate, left, skipped)
         at_end = taken == stage.steps
         if held_out and (at_end or run.step % config.validate_every == 0):
-            figures = validate(
-                run.ema.averaged(run.flow),
-                held_out,
-                config.degradation,
-                likelihood="nll" in stage.losses,
-            )
-            yield Validation(run.step, stage.name, figures)
+            yield _validation(run, held_out, stage)
         due = at_end or run.step % config.checkpoint_every == 0
         if due and run.save():
             yield Checkpoint(run.step, run.state_file)
+        if control.is_paused:
+            if run.save():
+                yield Checkpoint(run.step, run.state_file)
+            yield Paused(run.step)
+            control.wait()
 
 
-class _Clock:
-    """Seconds left, by the pace since the first step, which alone warms up."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.began = total, time.monotonic()
-        self.first: int | None = None
-
-    def left(self, step: int) -> float:
-        now = time.monotonic()
-        pace = (now - self.began) / max(1, step - (self.first or step))
-        if self.first is None:
-            self.first, self.began = step, now
-        return pace * (self.total - step)
-
-
-def _write_model(run: TrainingRun, output: Path, seconds: float) -> None:
-    run.flow.eval()
-    if run.rank:
-        return
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        save_model(output, run.flow, _card(run, seconds, len(run.planes)))
-    except (ExportError, OSError) as error:
-        raise TrainingError(
-            f"The training is complete, but its model was not written: {error} "
-            f"{run.kept} The same command then writes the model."
-        ) from error
+def _validation(
+    run: TrainingRun, held_out: Sequence[Plane], stage: Stage
+) -> Validation:
+    averaged = run.ema.averaged(run.network)
+    subject = Subject(
+        averaged if isinstance(averaged, ConditionalFlow) else run.flow,
+        run.config.degradation,
+        not all(map(is_of_encoder, weights_of(run.config, stage))),
+        run.config.temperature,
+        averaged if isinstance(averaged, LatentModule) else None,
+    )
+    metrics, pictures = validate(subject, held_out)
+    return Validation(run.step, stage.name, metrics, pictures)
