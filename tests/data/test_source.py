@@ -11,12 +11,14 @@ import tifffile
 from skimage import io as skio
 
 from napari_flowsr.data.source import (
+    ArrayImage,
     find_files,
+    find_images,
     groups_from_manifest,
     load_planes,
     read_planes,
 )
-from napari_flowsr.errors import AxesError, ImageError, TrainingError
+from napari_flowsr.errors import AxesError, ImageError, OptionError, TrainingError
 from napari_flowsr.io.images import read_image
 
 RNG = np.random.default_rng(0)
@@ -218,3 +220,72 @@ def test_a_bad_manifest_is_named(tmp_path: Path) -> None:
     assert groups_from_manifest(path, "kind") == {"a.png": "cell"}
     with pytest.raises(TrainingError, match="modality"):
         groups_from_manifest(path, "modality")
+
+
+# --- ranges by dtype ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [("uint8", 0, 255), ("int16", -32768, 32767), ("uint32", 0, 2**32 - 1)],
+)
+def test_integers_by_the_limits_of_their_type(dtype: str, low: int, high: int) -> None:
+    data = RNG.integers(low, high, (20, 24), dtype=dtype, endpoint=True)
+    (plane,) = read_planes(ArrayImage(data), 1, read=read_image, kind="dtype")
+    exact = (data.astype(np.float64) - low) / (high - low)
+    np.testing.assert_allclose(plane.pixels[0], exact, atol=1e-7)
+
+
+def test_luminance_keeps_the_limits_of_the_integers() -> None:
+    data = RNG.integers(90, 110, (20, 24, 3)).astype(np.uint8)
+    image = ArrayImage(data, rgb=True)
+    (plane,) = read_planes(image, 1, read=read_image, kind="dtype")
+    grey = data @ np.array([0.299, 0.587, 0.114]) / 255
+    np.testing.assert_allclose(plane.pixels[0], grey, atol=1e-6)
+
+
+def test_floats_are_taken_as_they_are_if_they_can_be() -> None:
+    data = RNG.random((20, 24)).astype(np.float32)
+    (plane,) = read_planes(ArrayImage(data), 1, read=read_image, kind="dtype")
+    np.testing.assert_array_equal(plane.pixels[0], data)
+    far = ArrayImage(255 * data, "YX", "far")
+    with pytest.raises(ImageError, match=r"'far'.*'dtype'.*full scale"):
+        read_planes(far, 1, read=read_image, kind="dtype")
+
+
+@pytest.mark.parametrize("kind", ["percentile", "dtype"])
+def test_masks_with_few_pixels_are_not_empty(kind: str) -> None:
+    mask = np.zeros((100, 100), bool)
+    mask[3, 4] = True  # 0.01 % of the pixels
+    (plane,) = read_planes(ArrayImage(mask), 1, read=read_image, kind=kind)
+    np.testing.assert_array_equal(plane.pixels[0], mask)
+    (plane,) = read_planes(ArrayImage(~mask & mask), 1, read=read_image, kind=kind)
+    assert not plane.pixels.any()
+
+
+# --- arrays -----------------------------------------------------------------------
+
+
+def test_arrays_and_files_are_found_in_order(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        np.save(tmp_path / f"{name}.npy", np.eye(9))
+    first, second = ArrayImage(np.eye(9), name="z"), ArrayImage(np.eye(9), name="y")
+    found = find_images([tmp_path, first, tmp_path / "a.npy", second])
+    assert found == [first, second, tmp_path / "a.npy", tmp_path / "b.npy"]
+    assert find_images(first) == [first]
+    assert find_images(str(tmp_path / "*.npy")) == found[2:]
+    with pytest.raises(TrainingError, match="No images were given"):
+        find_images([])
+    with pytest.raises(OptionError, match=r"ndarray.*ArrayImage\(data, axes\)"):
+        find_images([np.eye(9)])
+
+
+def test_planes_of_arrays_are_named(tmp_path: Path) -> None:
+    data = RNG.random((2, 3, 20, 24, 3))
+    image = ArrayImage(data, name="stack", rgb=True)
+    planes = read_planes(image, 3, read=read_image)
+    assert image.axes == "QQYXS"
+    assert [p.name for p in planes][:2] == ["stack [0 0]", "stack [0 1]"]
+    assert planes[0].pixels.shape == (3, 20, 24)
+    with pytest.raises(AxesError, match=r"'stack'.*colour or X.*give axes"):
+        read_planes(ArrayImage(data, name="stack"), 3, read=read_image)
