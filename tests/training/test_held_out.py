@@ -22,6 +22,7 @@ def image(shape, axes="YX", name="a"):
         ((100, 200), "YX", (100, 150), (100, 50)),
         ((3, 100, 200), "ZYX", (3, 100, 150), (3, 100, 50)),
         ((200, 100, 3), "YXS", (150, 100, 3), (50, 100, 3)),
+        ((1, 200, 2, 100), "TXCY", (1, 150, 2, 100), (1, 50, 2, 100)),
     ],
 )
 def test_of_one_image_a_strip_of_the_longer_side_is_held_out(
@@ -37,6 +38,13 @@ def test_of_one_image_a_strip_of_the_longer_side_is_held_out(
     joined = np.concatenate([kept.data, held.data], side)
     np.testing.assert_array_equal(joined, whole.data)
     assert split.words == "The last 25 % of the longer side are held out."
+
+
+def test_of_a_stack_a_few_planes_are_held_out():
+    split = hold_out([image((50, 4, 200, 100), "TZYX")])
+    assert split.training[0].data.shape == (50, 4, 150, 100)
+    assert split.validation[0].data.shape == (10, 1, 50, 100)
+    assert in_words(1000) == "12 of the 1000 images are held out."
 
 
 def test_pairs_are_cut_at_the_same_place():
@@ -65,7 +73,7 @@ def test_of_many_images_some_are_held_out_as_the_seed_says():
     assert again.validation == split.validation
     assert hold_out(images, 0.2, seed=2).validation != split.validation
     assert split.words == in_words(20, 0.2) == "4 of the 20 images are held out."
-    assert in_words(6) == "1 of the 6 image is held out."
+    assert in_words(6) == "1 of the 6 images is held out."
 
 
 def test_files_are_read_where_a_strip_is_cut_off(tmp_path):

@@ -23,7 +23,15 @@ def test_every_command_can_be_imported(manifest):
 
 def test_the_docks_have_the_names_that_scripts_use(manifest):
     names = [w.display_name for w in manifest.contributions.widgets]
-    assert names == ["Upscale", "Edit", "Restore", "Rescale", "Models", "Export"]
+    assert names == [
+        "Upscale",
+        "Edit",
+        "Restore",
+        "Rescale",
+        "Models",
+        "Train",
+        "Export",
+    ]
     # One below the other they would not fit on a screen.
     assert all(w.tabify for w in manifest.contributions.widgets)
 

@@ -26,6 +26,9 @@ FEW = 5
 """From so many images on, whole ones are held out; of fewer, a strip of each."""
 SHARE, STRIP = 0.1, 0.25
 """Held out of the images, or of each one's longer side, unless asked otherwise."""
+MOST = 12
+"""Images or planes of an image that are held out unless asked otherwise: to measure
+takes time."""
 _LEAST = 32  # pixels of a strip, in whole; less would say nothing
 
 
@@ -52,11 +55,11 @@ class Split:
 
 def in_words(count: int, share: float | None = None) -> str:
     """What is held out of ``count`` images, before it is done."""
-    share = _share(count, share)
     if count >= FEW:
         number = _number(count, share)
-        what = "image is" if number == 1 else "images are"
-        return f"{number} of the {count} {what} held out."
+        verb = "is" if number == 1 else "are"
+        return f"{number} of the {count} images {verb} held out."
+    share = _share(count, share)
     each = "" if count == 1 else " of each image"
     return f"The last {100 * share:.0f} % of the longer side{each} are held out."
 
@@ -66,8 +69,9 @@ def _share(count: int, share: float | None) -> float:
     return usual if share is None else share
 
 
-def _number(count: int, share: float) -> int:
-    return min(count - 1, max(1, round(count * share)))
+def _number(count: int, share: float | None) -> int:
+    number = max(1, round(count * _share(count, share)))
+    return min(count - 1, number if share is not None else min(number, MOST))
 
 
 def hold_out(
@@ -108,9 +112,9 @@ def hold_out(
         )
     images = find_images(source)
     pairs = {stem(one.name): one for one in find_images(lr)} if lr else {}
-    share = _share(len(images), share)
     if len(images) >= FEW:
         return _whole_ones(images, pairs, share, seed)
+    share = _share(len(images), share)
     kept, held, lr_kept, lr_held = [], [], [], []
     for image in images:
         array = _array(image)
@@ -130,7 +134,7 @@ def hold_out(
 def _whole_ones(
     images: list[Path | ArrayImage],
     pairs: dict[str, Path | ArrayImage],
-    share: float,
+    share: float | None,
     seed: int,
 ) -> Split:
     order = np.random.default_rng(seed).permutation(len(images))
@@ -187,6 +191,12 @@ def _cut(image: ArrayImage, start: int) -> tuple[ArrayImage, ArrayImage]:
     before: list[slice] = [slice(None)] * len(image.data.shape)
     after = list(before)
     before[axis], after[axis] = slice(None, start), slice(start, None)
+    # Of a stack a few planes will do, far from each other.
+    left = 1
+    for number, side in enumerate(image.data.shape):
+        if (image.axes or "")[number] not in "YXSC":
+            after[number] = slice(None, None, max(1, -(-side * left // MOST)))
+            left *= len(range(side)[after[number]])
     # Pairs are matched by name, over both parts.
     other = f"{stem(image.name)}, held out"
     return (

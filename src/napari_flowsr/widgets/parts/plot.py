@@ -112,8 +112,10 @@ class Plot(QWidget):
             axis = self.canvas.getAxis(side)
             axis.setPen(text)
             axis.setTextPen(text)
-            # "mÅ" or "kpx²" would be made of units otherwise.
-            axis.enableAutoSIPrefix(False)
+            # "mÅ" or "kpx²" would be made of units otherwise. Asked again, it would
+            # still scale the numbers by what they were then.
+            if axis.autoSIPrefix:
+                axis.enableAutoSIPrefix(False)
         self._text = text
         if self._draw is not None:
             self._draw()
