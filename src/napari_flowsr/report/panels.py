@@ -54,7 +54,12 @@ def of_one(entry: Entry) -> list[Panel]:
             Line("90 % interval", tau, column("coverage_90"), 0),
             Line("50 % interval", tau, column("coverage_50"), 1),
         ),
-        (Mark("", 0.9), Mark("", 0.5)),
+        # Few samples tell nothing of the wider one, which is then not drawn.
+        [
+            Mark("", level / 100)
+            for level in (90, 50)
+            if any(math.isfinite(value) for value in column(f"coverage_{level}"))
+        ],
     )  # fmt: skip
     crps = Panel(
         "CRPS", _TAU, "CRPS (lower is better)", [Line("", tau, column("crps"))]
