@@ -287,11 +287,13 @@ def test_a_posterior_does_the_same(model, image) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 4, 2.5], ids=str)
-def test_reconciled_pixels_reduce_to_the_lr_image(scale) -> None:
+@pytest.mark.parametrize("how", ["matlab-bicubic", "area", "gaussian:sigma=1"])
+def test_reconciled_pixels_reduce_to_the_lr_image(scale, how) -> None:
+    how = Degradation.parse(how)
     side = round(40 * scale)
     rng = np.random.default_rng(1)
     hr = torch.from_numpy(rng.random((1, side, side))).float()
-    lr, edited = downscale(hr, scale), hr.clone()
+    lr, edited = downscale(hr, scale, how), hr.clone()
     mask = np.zeros((40, 40), bool)
     mask[18:24, 15:22] = True
     box = (
@@ -299,12 +301,12 @@ def test_reconciled_pixels_reduce_to_the_lr_image(scale) -> None:
         slice(round(15 * scale), round(22 * scale)),
     )
     edited[(0, *box)] = torch.from_numpy(rng.random((1, side, side))).float()[(0, *box)]
-    found = reconciled(edited, lr, mask, scale, "matlab-bicubic")
-    error = (downscale(found, scale) - lr).abs().max()
+    found = reconciled(edited, lr, mask, scale, how)
+    error = (downscale(found, scale, how) - lr).abs().max()
     assert error < 5e-3
-    assert (downscale(edited, scale) - lr).abs().max() > 0.1
+    assert (downscale(edited, scale, how) - lr).abs().max() > 0.1
     # As near as may be: the same as projecting the whole plane.
-    whole = Projection(edited, lr, scale, "matlab-bicubic")
+    whole = Projection(edited, lr, scale, how)
     while not whole.finished:
         whole.step()
     assert (found - whole.hr).abs().max() < 5e-3
