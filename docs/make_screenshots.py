@@ -228,6 +228,31 @@ def models(official: str) -> None:
         viewer.close()
 
 
+def train(model: str = "micro-2x", minutes: float = 6.0) -> None:
+    """The Train dock in the middle of a fine-tuning; the run is discarded."""
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="flowsr-") as folder:
+        os.environ["NAPARI_FLOWSR_HOME"] = folder
+        viewer = napari.Viewer(show=True)
+        viewer.window.resize(*SIZE)
+        viewer.open_sample("napari-flowsr", "cell")
+        _, widget = viewer.window.add_plugin_dock_widget("napari-flowsr", "Train")
+        pump()
+        session = widget.session
+        session.start_from, session.minutes = model, minutes
+        widget.run()
+        training = widget.training
+        while training.step < 0.6 * training.total or not training.pictures:
+            pump(0.1)
+            if not training.is_running:
+                raise RuntimeError(training.words)
+        shot(viewer, "train_dock.png")
+        widget.discard(confirm=False)
+        while widget.is_running:
+            pump(0.1)
+        viewer.close()
+
+
 def main(model: str = "micro-2x", rescaling: str = "", official: str = "") -> None:
     """Make all of them; those of the Rescale and Models docks if there are files."""
     IMAGES.mkdir(exist_ok=True)
@@ -256,6 +281,7 @@ def main(model: str = "micro-2x", rescaling: str = "", official: str = "") -> No
     edit()
     explore()
     restore()
+    train()
     if rescaling:
         rescale(rescaling)
     if official:
