@@ -18,7 +18,7 @@ from napari_flowsr.data.source import ArrayImage
 from napari_flowsr.errors import OptionError, TrainingError
 from napari_flowsr.io.checkpoint import read_model
 from napari_flowsr.training.config import Stage, TrainConfig, load_config
-from napari_flowsr.training.events import Finished, Started, Step
+from napari_flowsr.training.events import Finished, Started, Step, Validation
 from napari_flowsr.training.trainer import train
 
 OUT = "m.safetensors"
@@ -102,6 +102,28 @@ def test_degradation_is_part_of_the_model(images, quick, tmp_path) -> None:
         list(train(images, config.with_(degradation="area"), tmp_path / OUT))
 
 
+def test_agreement_is_learned_by_the_degradation(images, quick, tmp_path) -> None:
+    losses = {"nll": 1.0, "sample_lr_log_mse": 0.1}
+    stages = (replace(quick.stages[1], losses=losses),)
+    found = [
+        next(
+            e.terms["sample_lr_log_mse"]
+            for e in train(
+                images,
+                replace(quick, stages=stages, degradation=Degradation.parse(how)),
+                tmp_path / f"{number}.safetensors",
+            )
+            if isinstance(e, Step)
+        )
+        for number, how in enumerate(("area", "gaussian:sigma=0.9"))
+    ]
+    assert all(np.isfinite(found))
+    assert found[0] != found[1]
+    paired = replace(quick, stages=stages, degradation=Degradation("paired"))
+    with pytest.raises(TrainingError, match=r"sample_lr_log_mse.*paired"):
+        train(images, paired, tmp_path / "n.safetensors", lr_source=images)
+
+
 def test_degradations_in_toml(tmp_path, quick) -> None:
     text = """
 family = "compact"
@@ -164,8 +186,15 @@ def pairs(images: Path, tmp_path: Path) -> Path:
 
 def test_given_pairs(images, quick, pairs, tmp_path) -> None:
     config = quick.with_(degradation="paired")
-    events = list(train(images, config, tmp_path / OUT, lr_source=pairs))
+    validation = images / "0.tif"
+    events = list(
+        train(images, config, tmp_path / OUT, lr_source=pairs, validation=validation)
+    )
     assert isinstance(events[-1], Finished)
+    told = [e.metrics for e in events if isinstance(e, Validation)]
+    assert told
+    assert all(np.isfinite(each["psnr_bicubic"]) for each in told)
+    assert not any("lr_psnr" in each for each in told)
     model = flowsr.load_model(tmp_path / OUT)
     assert str(model.card.degradation) == "paired"
     assert model.card.training["config"]["lr_source"] == ["low"]
