@@ -8,9 +8,12 @@ import pytest
 from skimage import data
 
 from napari_flowsr.io.checkpoint import save_model
+from napari_flowsr.io.collection import load_model
 from napari_flowsr.io.images import write_image
+from napari_flowsr.io.priors import write_prior
 from napari_flowsr.models._registry import build
 from napari_flowsr.models.card import ModelCard
+from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
 
 pytestmark = pytest.mark.usefixtures("home")
 FEW = ("--device", "cpu", "-n", 2, "--temperatures", "0,1")
@@ -106,6 +109,29 @@ def test_models_without_a_report(cli, folder, other):
     )  # fmt: skip
     assert [m["scale"] for m in done.json["models"]] == [2, 4]
     assert "report" not in done.json["models"][0]
+
+
+def test_a_learned_prior_is_measured_besides(cli, folder, other, tmp_path):
+    flow = load_model("tiny-2x", device="cpu").flow
+    levels = tuple(shape[0] for shape in flow.latent_spec((8, 8)).shapes)
+    config = LearnedPriorConfig(
+        kind="pyramid", level_channels=levels, dim=4, depth=2, channels=1, stride=2
+    )
+    prior = tmp_path / "own-prior.safetensors"
+    write_prior(prior, build_prior(config), licence="CC0-1.0", about={})
+    report = tmp_path / "out.html"
+    done = cli(
+        "evaluate", "tiny-2x", other, folder, *FEW, "--prior", f"tiny-2x={prior}",
+        "--images", 1, "--report", report, "--json",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    with_prior, without = (m["report"] for m in done.json["models"])
+    assert math.isfinite(with_prior["versions"]["prior"]["psnr"])
+    assert with_prior["prior_nonfinite"] == 0
+    assert "prior" not in without["versions"]
+    assert "Learned prior: own-prior" in report.read_text("utf-8")
+    told = cli("evaluate", "tiny-2x", folder, "-n", 1, "--prior", prior, "--images", 1)
+    assert "learned prior" in told.out
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from napari_flowsr.cli._show import humanly, say, show_table
+from napari_flowsr.cli._show import counted, humanly, say, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,8 +75,8 @@ def _table(result: dict[str, Any]) -> Table:
     count = result["counts"]["psnr"]
     table = Table(
         title=f"{result['model']}, {result['scale']:g}×, mean over {count} "
-        f"image{'' if count == 1 else 's'}, {result['n']} samples at temperature "
-        f"{result['temperature']:g}"
+        f"image{'' if count == 1 else 's'}, {counted(result['n'], 'sample')} at "
+        f"temperature {result['temperature']:g}"
     )
     table.add_column("")
     columns = _columns(result)
