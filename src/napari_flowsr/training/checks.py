@@ -18,22 +18,15 @@ from napari_flowsr.data.source import ArrayImage, find_images
 from napari_flowsr.errors import OptionError, TrainingError
 from napari_flowsr.io.atomic import check_writable
 from napari_flowsr.models.card import Model
+from napari_flowsr.training.check_losses import check_losses
 from napari_flowsr.training.config import TrainConfig, validated
-from napari_flowsr.training.losses import (
-    LOSSES,
-    is_of_encoder,
-    is_of_prior,
-    is_of_rescaling,
-    is_of_sample,
-)
-from napari_flowsr.training.networks import LEARNED_PRIOR, networks
-from napari_flowsr.training.perceptual import SMALLEST, Features, read_features
+from napari_flowsr.training.losses import LOSSES
+from napari_flowsr.training.networks import networks
+from napari_flowsr.training.perceptual import Features, read_features
 from napari_flowsr.training.schedule import SCHEDULES, weights_of
 from napari_flowsr.training.state import state_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from napari_flowsr.data.source import Images
     from napari_flowsr.training.config import Stage
 
@@ -89,7 +82,7 @@ def check(
     _check_range(config, flow)
     for stage in config.stages:
         _check_patch(stage, flow)
-        _check_losses(stage, weights_of(config, stage), flow, prior)
+        check_losses(stage, weights_of(config, stage), flow, prior)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         resolve_device(config.device)
     images = find_images(source)
@@ -269,82 +262,6 @@ def _check_patch(stage: Stage, flow: ConditionalFlow) -> None:
         raise TrainingError(
             f"patch of stage '{stage.name}' is {stage.patch}; this network needs a "
             f"multiple of {flow.multiple_of}."
-        )
-
-
-def _check_losses(
-    stage: Stage,
-    weights: Mapping[str, float],
-    flow: ConditionalFlow,
-    prior: LatentModule | None,
-) -> None:
-    unknown = sorted(set(stage.losses) - set(LOSSES))
-    if unknown:
-        raise TrainingError(
-            f"Unknown loss {', '.join(unknown)} in stage '{stage.name}'; known are "
-            f"{', '.join(LOSSES)}."
-        )
-    for name, weight in stage.losses.items():
-        what = f"Weight of the loss {name} in stage '{stage.name}'"
-        _require(0 <= weight < math.inf, what, weight, "0 or more")
-    if not weights:
-        raise TrainingError(
-            f"All losses of stage '{stage.name}' have the weight 0, so nothing would "
-            "learn. Give one of them a weight."
-        )
-    _check_kinds(stage, weights, flow, prior)
-    if "perceptual" in weights and stage.patch * flow.scales[0] < SMALLEST:
-        raise TrainingError(
-            f"patch of stage '{stage.name}' is {stage.patch} at {flow.scales[0]:g}x; "
-            f"the perceptual loss needs at least {SMALLEST} HR pixels. Take more."
-        )
-
-
-def _check_kinds(
-    stage: Stage,
-    weights: Mapping[str, float],
-    flow: ConditionalFlow,
-    prior: LatentModule | None,
-) -> None:
-    """Each loss needs something of the network."""
-    given = ", ".join(weights)
-    of_prior = [name for name in weights if is_of_prior(name)]
-    others = [n for n in weights if not is_of_prior(n) and not is_of_sample(n)]
-    if prior is not None and others:
-        raise TrainingError(
-            f"Stage '{stage.name}' has the loss {', '.join(others)}, which trains a "
-            "flow; that of a learned prior is frozen. Use latent_l1, image_log_mse, "
-            "image_detail, adversarial or perceptual."
-        )
-    if prior is None and of_prior:
-        raise TrainingError(
-            f"Stage '{stage.name}' has the loss {', '.join(of_prior)}, which trains a "
-            f"learned prior. Set family to '{LEARNED_PRIOR}', or use 'nll'."
-        )
-    predicting = [name for name in weights if is_of_encoder(name)]
-    if predicting and type(flow).predict is ConditionalFlow.predict:
-        raise TrainingError(
-            f"Stage '{stage.name}' has the loss {', '.join(predicting)}, which trains "
-            f"an encoder's prediction; the {flow.family} family has none. Use 'nll' or "
-            "'mode_l1'."
-        )
-    rescaling = [name for name in weights if is_of_rescaling(name)]
-    if rescaling and not hasattr(flow, "downscale"):
-        raise TrainingError(
-            f"Stage '{stage.name}' has the loss {', '.join(rescaling)}, for networks "
-            f"that make small images themselves; the {flow.family} family takes them "
-            "as they are. Train the hcflow-rescale family, or use 'nll'."
-        )
-    if flow.deterministic and len(predicting) < len(weights):
-        raise TrainingError(
-            f"Stage '{stage.name}' has the losses {given}; the {flow.family} family is "
-            "deterministic and has no likelihood. Use 'predict_l1' alone."
-        )
-    if len(predicting) == len(weights) and stage.encoder_frozen_until > 0:
-        raise TrainingError(
-            f"Stage '{stage.name}' has only losses of the encoder ({given}) but "
-            f"freezes it (encoder_frozen_until is {stage.encoder_frozen_until:g}), so "
-            "nothing would learn. Set encoder_frozen_until to 0, or add 'nll'."
         )
 
 

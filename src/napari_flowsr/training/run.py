@@ -18,6 +18,7 @@ from napari_flowsr.errors import ExportError, TrainingError
 from napari_flowsr.training.adversary import Opponent
 from napari_flowsr.training.batch import Batch, Judges
 from napari_flowsr.training.ema import AveragedWeights
+from napari_flowsr.training.initialise import initialise
 from napari_flowsr.training.losses import LossSum, is_of_encoder
 from napari_flowsr.training.muon import Muon
 from napari_flowsr.training.schedule import learning_rate, weights_of
@@ -163,7 +164,8 @@ class TrainingRun:
         """Optimisers, losses, frozen parts; ``taken`` steps of the stage are done."""
         names = weights_of(self.config, stage)
         if taken == 0 and self.prior is None and not all(map(is_of_encoder, names)):
-            self._initialise_actnorms(stage)
+            # From the same whole batch in every process.
+            initialise(self.flow, self._batch(self.sampler(stage), stage, slice(None)))
         self.freeze(stage, taken)
         make = Muon if stage.optimiser == "muon" else torch.optim.Adam
         self.optimiser = make(
@@ -179,28 +181,6 @@ class TrainingRun:
         self.optimiser.load_state_dict(state["optimiser"])
         if self.opponent is not None:
             self.opponent.load_state_dict(state["adversary"])
-
-    @torch.no_grad()
-    def _initialise_actnorms(self, stage: Stage) -> None:
-        """Data-dependent start values, from the same whole batch in every process."""
-        batch = self._batch(self.sampler(stage), stage, slice(None))
-        lr, noisy = batch.lr, batch.noisy
-        self.flow.train()
-        self.flow.encode(noisy, self.flow.condition(lr))
-        self.flow.eval()
-        cond = self.flow.condition(lr)
-        encoded = self.flow.encode(noisy, cond)
-        if self.flow.encodes_lr:
-            # The latents belong to the LR image that the flow found.
-            cond = self.flow.condition(encoded.lr)
-        back = self.flow.decode(encoded.latents, cond)
-        error = float((back - noisy).abs().max())
-        if not error < 1e-2:
-            raise TrainingError(
-                f"After initialisation the flow is not invertible (round trip error "
-                f"{error:.3g}). The images may lack detail or be grey replicated to "
-                "colour; use more varied images or another seed."
-            )
 
     def freeze(self, stage: Stage, taken: int) -> None:
         """Train the encoder only after its share of the stage."""

@@ -1,0 +1,284 @@
+"""Adversary, learned priors, rescaling: they learn, restart exactly, go in parallel."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from napari_flowsr.errors import TrainingError
+from napari_flowsr.io.collection import load_model
+from napari_flowsr.training.adversary import Adversary, adversary_loss, fooling_loss
+from napari_flowsr.training.config import Stage, TrainConfig
+from napari_flowsr.training.control import Control
+from napari_flowsr.training.events import (
+    Checkpoint,
+    Finished,
+    Paused,
+    Started,
+    Step,
+    Validation,
+)
+from napari_flowsr.training.perceptual import Features, read_features
+from napari_flowsr.training.state import state_path
+from napari_flowsr.training.trainer import train
+
+Recipe = Callable[..., TrainConfig]
+COMMON: dict[str, Any] = {"batch": 4, "patch": 8, "warmup": 1}
+RESCALE = {
+    "scale": 2,
+    "channels": 1,
+    "width": 4,
+    "blocks": (1, 1),
+    "growth": 2,
+    "steps": (2,),
+    "conditional_steps": (1,),
+    "hidden": 2,
+    "conditional_hidden": 4,
+}
+PRIOR = {"kind": "patch", "dim": 4, "generator": "edsr", "blocks": 1, "stride": 1}
+
+
+def stage(steps: int = 4, **losses: float) -> Stage:
+    return Stage("only", steps, losses, **COMMON)
+
+
+@pytest.fixture(scope="module")
+def flow(
+    images: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A trained compact model, with a latent of 4 channels."""
+    out = tmp_path_factory.mktemp("flow") / "flow.safetensors"
+    list(train(images, recipe(stage={"batch": 2, "patch": 8}), out))
+    return out
+
+
+@pytest.fixture
+def prior(recipe: Recipe, flow: Path) -> TrainConfig:
+    losses = {"image_log_mse": 0.1, "image_detail": 0.1, "latent_l1": 0.1}
+    base = recipe(stages=(stage(**losses, adversarial=0.1),), start_from=str(flow))
+    return replace(base, family="learned-prior", model=PRIOR)
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(state_path(path), weights_only=True)
+    return {**load_file(path), **state["adversary"]["network"]}
+
+
+def test_a_run_with_an_adversary_restarts_exactly(
+    images: Path, recipe: Recipe, prior: TrainConfig, tmp_path: Path
+) -> None:
+    sharp = recipe(stages=(stage(nll=1.0, adversarial=0.1),))
+    for name, config in (("sharp", sharp), ("prior", prior)):
+        config = config.with_(checkpoint_every=2)
+        whole, parts = (
+            tmp_path / f"{name}.safetensors",
+            tmp_path / f"{name}2.safetensors",
+        )
+        list(train(images, config, whole))
+        events = train(images, config, parts)
+        assert any(isinstance(event, Checkpoint) for event in events)  # stops there
+        events.close()
+        first = next(iter(train(images, config, parts)))
+        assert isinstance(first, Started)
+        assert first.step == 2
+        list(train(images, config, parts))
+        a, b = tensors(whole), tensors(parts)
+        assert a.keys() == b.keys()
+        for key, value in a.items():
+            assert torch.equal(value, b[key]), (name, key)
+
+
+def test_several_processes_are_one_process_with_all_patches(
+    images: Path, recipe: Recipe, prior: TrainConfig, tmp_path: Path
+) -> None:
+    recipes = {
+        "nll": recipe(stages=(stage(3, nll=1.0),)),
+        "sharp": recipe(stages=(stage(3, nll=1.0, adversarial=0.1),)),
+        "prior": prior,
+    }
+    (tmp_path / "images").symlink_to(images)
+    for name, config in recipes.items():
+        list(train(images, config, tmp_path / f"{name}.safetensors"))
+        (tmp_path / f"{name}.json").write_text(json.dumps(config.to_dict()))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = Path(__file__).parent / "run_in_process.py"
+    command = [sys.executable, str(script), str(tmp_path), *recipes]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(
+            command,
+            env={**os.environ, **common, "RANK": rank, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        said = [process.communicate(timeout=300)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], said
+    for name in recipes:
+        one = load_file(tmp_path / f"{name}.safetensors")
+        two = load_file(tmp_path / f"{name}.two.safetensors")
+        for key, value in one.items():
+            torch.testing.assert_close(two[key], value, rtol=1e-3, atol=2e-5)
+
+
+def test_an_adversary_learns_to_tell_and_a_maker_to_fool_it() -> None:
+    torch.manual_seed(0)
+    adversary = Adversary(1, 8)
+    real, fake = torch.rand(4, 1, 20, 24), torch.rand(4, 1, 20, 24) * 0.5
+    fake.requires_grad_()
+    optimiser = torch.optim.Adam(adversary.parameters(), lr=1e-3)
+    first = float(adversary_loss(adversary, real, fake.detach()))
+    for _ in range(20):
+        optimiser.zero_grad()
+        loss = adversary_loss(adversary, real, fake.detach())
+        loss.backward()
+        optimiser.step()
+    assert first == pytest.approx(np.log(2), abs=0.05)
+    assert float(loss) < 0.5 * first
+    assert float(fooling_loss(adversary, real, fake)) > 2 * first
+    (slope,) = torch.autograd.grad(fooling_loss(adversary, real, fake), fake)
+    moved = fake - 0.05 * slope.sign()
+    assert fooling_loss(adversary, real, moved) < fooling_loss(adversary, real, fake)
+    # Of an image it says the same, whatever others are in the batch.
+    alone = adversary(real[:1])
+    torch.testing.assert_close(adversary(real)[:1], alone)
+
+
+def test_a_prior_is_written_and_taken_by_its_flow(
+    images: Path, prior: TrainConfig, flow: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "lp.safetensors"
+    events = list(train(images, prior, out, validation=images / "0.tif"))
+    (told,) = [e for e in events if isinstance(e, Validation)]
+    assert {"psnr_prior", "psnr_mode", "psnr_sample"} <= set(told.metrics)
+    (picture,) = told.pictures
+    assert picture.mode is not None
+    assert picture.mode.shape == picture.hr.shape
+    model = load_model(flow, prior=out)
+    assert model.card.prior["about"]["flow"]["name"] == "tiny"
+    cond = model.flow.condition(torch.rand(1, 1, 7, 9))
+    latents = model.flow.learned_prior(cond)
+    assert float(latents.levels[0].std()) > 0
+    with pytest.raises(TrainingError, match="start_from"):
+        train(images, prior.with_(start_from=""), out)
+    with pytest.raises(TrainingError, match="percentiles"):
+        train(images, prior.with_(percentiles=(1.0, 99.0)), out)
+    with pytest.raises(TrainingError, match="nll"):
+        train(images, prior.with_(stages=(stage(nll=1.0),)), out)
+
+
+def test_a_rescaling_network_learns_its_three_terms(
+    images: Path, tmp_path: Path
+) -> None:
+    losses = {"rescale_hr": 1.0, "rescale_guide": 1.0, "rescale_latent": 1e-3}
+    config = TrainConfig(
+        "hcflow-rescale",
+        RESCALE,
+        (replace(stage(60, **losses), learning_rate=1e-2, batch=2),),
+        device="cpu",
+        validate_every=100,
+    )
+    out = tmp_path / "r.safetensors"
+    events = list(train(images, config, out, validation=images))
+    steps = [e for e in events if isinstance(e, Step)]
+    for name in ("rescale_hr", "rescale_guide"):
+        assert steps[-1].terms[name] < 0.7 * steps[0].terms[name], name
+    (told,) = [e.metrics for e in events if isinstance(e, Validation)]
+    assert told["lr_psnr"] > 15  # its small image is about the bicubic one
+    compact = replace(config, family="compact", model={"scale": 2})
+    with pytest.raises(TrainingError, match="make small images"):
+        train(images, compact, tmp_path / "c.safetensors")
+
+
+def test_perceptual_loss_needs_weights_and_is_never_left_out_silently(
+    images: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "m.safetensors"
+    config = recipe(stages=(stage(2, nll=1.0, perceptual=0.1),))
+    with pytest.raises(TrainingError, match=r"vgg19-dcbb9e9d\.pth"):
+        train(images, config, out)
+    left_out = config.with_(loss_weights={"perceptual": 0})
+    (step, _) = [e for e in train(images, left_out, out) if isinstance(e, Step)]
+    assert set(step.terms) == {"nll"}
+    other = tmp_path / "other.safetensors"
+    save_file({"features.0.weight": torch.zeros(1)}, other)
+    with pytest.raises(TrainingError, match="VGG19"):
+        train(images, config.with_(perceptual_weights=str(other)), out)
+
+
+def test_perceptual_features_are_those_of_the_file(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / "vgg19.pth"
+    own = Features()
+    torch.save({**own.state_dict(), "classifier.0.weight": torch.zeros(2)}, file)
+    found = read_features(str(file))
+    assert [n for n, _ in found.named_parameters()][-1] == "features.34.bias"
+    grey = torch.rand(1, 1, 16, 20)
+    assert found(grey).shape == (1, 512, 1, 1)
+    torch.testing.assert_close(found(grey), own(grey.expand(-1, 3, -1, -1)))
+    changed = (grey + 0.1).requires_grad_()
+    found.distance(changed, grey).backward()
+    assert changed.grad is not None
+    assert float(changed.grad.abs().sum()) > 0
+
+
+def test_a_run_can_be_paused_and_finished_early(
+    images: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    out, control = tmp_path / "m.safetensors", Control()
+    kinds = []
+    for event in train(images, recipe(), out, control=control):
+        kinds.append(type(event))
+        if isinstance(event, Step) and event.step == 1:
+            control.pause()
+        if isinstance(event, Paused):
+            assert state_path(out).exists()
+            control.resume()
+        if isinstance(event, Step) and event.step == 2:
+            control.finish()
+    assert Paused in kinds
+    assert isinstance(event, Finished)
+    assert (event.step, event.complete) == (2, False)
+    card = load_model(out).card
+    assert card.training["steps"] == 2
+    assert card.training["steps_of_whole_recipe"] == 6
+    last = list(train(images, recipe(), out))[-1]
+    assert isinstance(last, Finished)
+    assert (last.step, last.complete) == (6, True)
+
+
+def test_a_time_budget_becomes_steps_once(
+    images: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "m.safetensors"
+    config = recipe(minutes=0.01)
+    events = train(images, config, out)
+    first = next(events)
+    assert isinstance(first, Started)
+    assert first.total == sum(steps for _, steps in first.stages)
+    next(e for e in events if isinstance(e, Step) and e.step == 1)
+    events.close()
+    again = next(iter(train(images, config, out)))
+    assert isinstance(again, Started)
+    assert (again.step, again.stages) == (1, first.stages)
+    with pytest.raises(TrainingError, match="minutes"):
+        train(images, recipe(minutes=0), out)
