@@ -228,7 +228,7 @@ def models(official: str) -> None:
         viewer.close()
 
 
-def train(model: str = "micro-2x", minutes: float = 6.0) -> None:
+def train(model: str = "micro-2x", steps: int = 300) -> None:
     """The Train dock in the middle of a fine-tuning; the run is discarded."""
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="flowsr-") as folder:
@@ -239,10 +239,11 @@ def train(model: str = "micro-2x", minutes: float = 6.0) -> None:
         _, widget = viewer.window.add_plugin_dock_widget("napari-flowsr", "Train")
         pump()
         session = widget.session
-        session.start_from, session.minutes = model, minutes
+        session.start_from, session.batch = model, 4
+        session.budget, session.steps = "steps", steps
         widget.run()
         training = widget.training
-        while training.step < 0.6 * training.total or not training.pictures:
+        while training.step < 0.85 * training.total or not training.pictures:
             pump(0.1)
             if not training.is_running:
                 raise RuntimeError(training.words)

@@ -96,3 +96,92 @@ def test_images_that_are_left_out_are_named(cli, arguments, tmp_path):
         "name": "c10.png",
         "reason": "constant within its percentile range (validation)",
     }
+
+
+# --- recipe, images and model -------------------------------------------------
+
+
+def test_presets_are_listed_with_what_they_are_for(cli):
+    done = cli("train", "--list-presets")
+    assert done.status == 0, done.err
+    assert "compact-2x" in done.out
+    assert "for a laptop" in done.out
+
+
+def test_a_share_is_held_out_and_the_model_imported(cli, arguments, tmp_path):
+    write_image(tmp_path / "hr.png", _noise(200, 64))
+    done = cli(
+        *arguments, "--validation", "30%", "--name", "nuclei", "--import", "--json",
+        "--degradation", "gaussian:sigma=1,photons=500",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    assert done.json["imported"] == "nuclei"
+    assert done.json["validation"][-1]["psnr_bicubic"] > 0
+    assert done.json["complete"] is True
+    card = load_model("nuclei", device="cpu").card
+    assert card.degradation.parameters == {"sigma": 1.0, "photons": 500.0}
+    # The name is taken now, which is said before anything is trained.
+    again = cli(*arguments, "--name", "nuclei", "--import")
+    assert again.status == 2
+    assert "imported already" in again.err
+
+
+def test_given_lr_images_are_cut_like_theirs(cli, arguments, tmp_path):
+    hr = _noise(200, 64)
+    write_image(tmp_path / "hr.png", hr)
+    (tmp_path / "lr").mkdir()
+    write_image(tmp_path / "lr" / "hr.png", hr[::2, ::2])
+    done = cli(*arguments, "--lr", tmp_path / "lr", "--validation", "30%")
+    assert done.status == 0, done.err
+    card = load_model(tmp_path / "own.safetensors", device="cpu").card
+    assert card.degradation.name == "paired"
+    done = cli(*arguments, "--lr", tmp_path / "lr", "--degradation", "area")
+    assert done.status == 2
+    assert "there is nothing to make" in done.err
+
+
+def test_an_interrupted_training_is_finished_as_it_is(
+    cli, arguments, tmp_path, monkeypatch
+):
+    done = cli(*arguments, "--finish")
+    assert done.status == 2
+    assert "no state of an interrupted training" in done.err
+    loss, calls = LOSSES["predict_log_mse"], []
+
+    def interrupted(*tensors):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return loss(*tensors)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(LOSSES, "predict_log_mse", interrupted)
+        assert "with --finish it writes" in cli(*arguments).err
+    done = cli(*arguments, "--finish")
+    assert done.status == 0, done.err
+    assert "at step 1, before its end" in done.out
+    assert load_model(tmp_path / "own.safetensors").card.training["steps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--preset", "compact", "--scale", "7"), "'compact' has presets for 2, 3, 4"),
+        (("--preset", "compost"), "'compost' is unknown"),
+        (("--degradation", "gaussian"), "does not tell its width"),
+        (("--validation", "100%"), "less than 1"),
+        (("--start-from", "macro-2x"), "There is no model 'macro-2x'"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(cli, tmp_path, options, said):
+    write_image(tmp_path / "hr.png", _noise(200, 64))
+    done = cli(
+        "train", tmp_path / "hr.png", "-o", tmp_path / "own.safetensors", *options
+    )
+    assert done.status == 2
+    assert said in " ".join(done.err.split())
+
+
+def _noise(height, width):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 250, (height, width)).astype(np.uint8)

@@ -283,7 +283,7 @@ def test_an_interrupted_training_is_taken_up(qtbot, interrupted):
 
 def test_a_missing_layer_is_asked_for(interrupted, viewer):
     viewer.layers.clear()
-    with pytest.raises(OptionError, match="'cells'. Open them again"):
+    with pytest.raises(OptionError, match=r"'cells'\. Open them again"):
         interrupted.resume_interrupted()
     interrupted._guarded(interrupted.resume_interrupted)
     assert "not in the viewer" in interrupted.bar.status.text()

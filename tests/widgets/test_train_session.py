@@ -49,6 +49,7 @@ def test_a_session_with_an_image_can_be_trained(layer, tmp_path):
         ("lr_folder", "/not/there", "does not exist"),
         ("held_out", "some", "choose one of"),
         ("preset", "compost", "'compost' is unknown"),
+        ("preset", "compact-prior", "Choose that model under 'Start from'"),
         ("degradation", Degradation("gaussian"), "does not tell its width"),
         ("start_from", "macro-2x", "There is no model 'macro-2x'"),
         ("minutes", 0, "positive"),

@@ -230,6 +230,9 @@ def _stage(
 ) -> Generator[TrainEvent, None, None]:
     """The steps of a stage; the run can be saved wherever this yields."""
     config, sampler = run.config, run.sampler(stage)
+    often = config.validate_every
+    if config.minutes is not None:
+        often = min(often, max(1, run.total // 20))  # however few steps there are
     while taken < stage.steps and not control.is_to_finish:
         if 0 < taken == math.ceil(stage.encoder_frozen_until * stage.steps):
             run.freeze(stage, taken)
@@ -238,7 +241,7 @@ def _stage(
         left = clock.left(run.step)
         yield Step(run.step, run.total, stage.name, loss, terms, rate, left, skipped)
         at_end = taken == stage.steps
-        if held_out and (at_end or run.step % config.validate_every == 0):
+        if held_out and (at_end or run.step % often == 0):
             yield _validation(run, held_out, stage)
         due = at_end or run.step % config.checkpoint_every == 0
         if due and run.save():

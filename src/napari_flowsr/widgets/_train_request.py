@@ -39,13 +39,18 @@ class Request:
     def events(self, control: Control) -> Generator[Any, None, None]:
         """What the worker calls: events of the trainer, steps gathered; then the card.
 
-        The finished model, or learned prior, is imported into the collection and its state deleted.
+        The finished model, or learned prior, is imported into the collection, and its
+        state is deleted.
         """
         record = self.record
         yield Words("reading the images …")
         training, validation, lr, words = self._images()
-        if words:
-            yield Words(words)
+        timed = record.config.minutes is not None
+        yield Words(
+            f"{words} Measuring how fast this computer is …".strip()
+            if timed
+            else words
+        )
         events = train(
             training,
             record.config,

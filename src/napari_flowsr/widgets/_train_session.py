@@ -226,7 +226,11 @@ class TrainSession:
             _check_folder("the images for validation", self.validation_folder)
 
     def _check_preset(self) -> None:
-        self.config()
+        if self.config().family == "learned-prior" and not self.start_from:
+            raise OptionError(
+                f"'{self.preset}' trains a learned prior for a model that is there. "
+                "Choose that model under 'Start from'."
+            )
 
     def _check_degradation(self) -> None:
         self.degradation.checked()

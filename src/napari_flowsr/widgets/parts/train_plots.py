@@ -97,7 +97,7 @@ class CurvePlot(Plot):
         self._set_range()
 
     def _set_range(self) -> None:
-        """Leave out the largest values of a smoothed curve; make room for the legend."""
+        """Leave the largest losses out; make room for the legend."""
         values = [v for line in self.lines for v in line.curve.values]
         if not values:
             return
