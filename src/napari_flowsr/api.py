@@ -269,7 +269,7 @@ def train(
     output: str | Path,
     **config: Any,
 ) -> Generator[TrainEvent, None, None]:
-    """Train a model, or go on with an interrupted run, yielding events.
+    """Train a model or a learned prior, or go on with a run, yielding events.
 
     What was asked for is checked at once; training goes on while the events are
     iterated. To stop, stop iterating: the state is saved in a folder beside
@@ -282,11 +282,15 @@ def train(
     preset : str
         Name of a recipe, see `napari_flowsr.training.presets.PRESETS`.
     output : path
-        The ``.safetensors`` to write.
+        The ``.safetensors`` to write: a model, or of a learned prior what
+        ``load_model(model, prior=output)`` takes.
     **config
         Fields of `napari_flowsr.training.config.TrainConfig` that differ from the
-        recipe, and ``validation``: images for the figures during training. Images are
-        given as ``source`` is, ``lr_source`` too.
+        recipe, such as ``minutes`` or ``start_from`` (a trained model: its network and
+        conventions are taken over); ``validation``, images for the figures during
+        training; and ``control``, a `napari_flowsr.training.control.Control` to pause
+        it, or to have the model written before the end. Images are given as ``source``
+        is, ``lr_source`` too.
 
     Returns
     -------
@@ -298,17 +302,19 @@ def train(
     FlowSRError
         A subclass that says what was given, what was expected, and what to do.
     """
-    from napari_flowsr.training.presets import preset as recipe
+    from napari_flowsr.training.recipe import recipe
     from napari_flowsr.training.trainer import train as run
 
     validation = config.pop("validation", None)
     lr_source = config.pop("lr_source", None)
+    control = config.pop("control", None)
     if config.get("start_from") is not None:
         config["start_from"] = os.fspath(config["start_from"])
     return run(
         source,
-        recipe(preset).with_(**config),
+        recipe(preset, **config),
         output,
         validation=validation,
         lr_source=lr_source,
+        control=control,
     )

@@ -201,7 +201,8 @@ def test_a_rescaling_network_learns_its_three_terms(
     events = list(train(images, config, out, validation=images))
     steps = [e for e in events if isinstance(e, Step)]
     for name in ("rescale_hr", "rescale_guide"):
-        assert steps[-1].terms[name] < 0.7 * steps[0].terms[name], name
+        terms = [step.terms[name] for step in steps]
+        assert np.mean(terms[-10:]) < 0.8 * np.mean(terms[:5]), name
     (told,) = [e.metrics for e in events if isinstance(e, Validation)]
     assert told["lr_psnr"] > 15  # its small image is about the bicubic one
     compact = replace(config, family="compact", model={"scale": 2})

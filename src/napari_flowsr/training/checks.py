@@ -80,6 +80,7 @@ def check(
     state_file = state_path(output)
     flow, prior, origin = networks(config, is_new=not state_file.exists())
     _check_range(config, flow)
+    _check_start(config, flow)
     for stage in config.stages:
         _check_patch(stage, flow)
         check_losses(stage, weights_of(config, stage), flow, prior)
@@ -181,6 +182,18 @@ def _check_range(config: TrainConfig, flow: ConditionalFlow) -> None:
         )
     for scale in config.scale_range:
         flow.check_scale(scale)
+
+
+def _check_start(config: TrainConfig, flow: ConditionalFlow) -> None:
+    """An encoder that is never trained needs to have been."""
+    first = config.stages[0]
+    frozen = first.encoder_frozen_until >= 1 and bool(flow.encoder_parameters())
+    if frozen and not config.start_from:
+        raise TrainingError(
+            f"The first stage, '{first.name}', does not train the encoder, and no "
+            "trained model is given to start from. Name one: start_from; or set "
+            "encoder_frozen_until below 1."
+        )
 
 
 def _naming(config: TrainConfig, lr_source: Images | None) -> TrainConfig:

@@ -10,12 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.errors import OptionError, TrainingError
+from napari_flowsr.training.networks import LEARNED_PRIOR
 from napari_flowsr.training.presets import PRESETS, preset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_flowsr.io.header import Header
+    from napari_flowsr.models.card import ModelCard
     from napari_flowsr.training.config import Stage, TrainConfig
 
 __all__ = ["FINER", "fitting", "named", "of_family", "recipe"]
@@ -180,12 +182,9 @@ def recipe(
         No such preset or model, or a model of another family.
     """
     config = preset(given) if isinstance(given, str) else given
-    if (
-        start_from
-        and isinstance(given, str)
-        and config.family != "learned-prior"
-        and "model" not in fields
-    ):
+    if start_from and isinstance(given, str) and config.family == LEARNED_PRIOR:
+        config = _as_seen_by(config, _header(start_from).card)
+    elif start_from and isinstance(given, str) and "model" not in fields:
         config = _going_on(config, given, start_from)
     changes = dict(fields)
     if start_from:
@@ -216,14 +215,19 @@ def _going_on(config: TrainConfig, name: str, start_from: str) -> TrainConfig:
             f"of the {header.family} family, for which there {hint}. Choose that, or "
             "another model."
         )
-    card = header.card
+    # What begins with an adversary is made for trained models.
+    factor = 1.0 if "adversarial" in config.stages[0].losses else FINER
     stages = tuple(
-        replace(stage, learning_rate=FINER * stage.learning_rate)
+        replace(stage, learning_rate=factor * stage.learning_rate)
         for stage in config.stages
     )
+    config = config.with_(model=dict(header.config), stages=stages)
+    return _as_seen_by(config, header.card)
+
+
+def _as_seen_by(config: TrainConfig, card: ModelCard) -> TrainConfig:
+    """With a model's conventions: how LR images and intensities arise."""
     return config.with_(
-        model=dict(header.config),
-        stages=stages,
         degradation=card.degradation,
         normalisation=card.normalisation.kind,
         percentiles=(card.normalisation.low, card.normalisation.high),
