@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainDock"]
 
+_REDRAW = 1.0  # seconds; to draw curves costs what the training could use
+
 
 class TrainDock(QWidget):
     """Choose images and a preset; watch a model learn.
@@ -61,6 +64,7 @@ class TrainDock(QWidget):
         self.session = TrainSession(**self._defaults())
         self._is_over = False
         self._training: Training | None = None
+        self._drawn = -_REDRAW
         self._build()
         self._connect()
         self._validate()
@@ -264,6 +268,7 @@ class TrainDock(QWidget):
         self.bar.show_training(training)
         if training is None or training.is_running:
             return
+        self.plots.show_curves(training.curves)
         self.box.show_records(self._interrupted())
         if training.state == "kept":
             self.form.recipe.propose_anew()
@@ -273,9 +278,12 @@ class TrainDock(QWidget):
 
     def _show_curves(self) -> None:
         training = self._training
-        if training is not None:
+        if training is None:
+            return
+        self.bar.show_training(training)
+        if time.monotonic() - self._drawn >= _REDRAW:
             self.plots.show_curves(training.curves)
-            self.bar.show_training(training)
+            self._drawn = time.monotonic()
 
     def _show_pictures(self) -> None:
         if self._training is not None:
