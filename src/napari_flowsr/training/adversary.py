@@ -73,13 +73,27 @@ class Adversary(nn.Module):
         return places.mean((1, 2, 3))
 
 
+class _SumOfAll(torch.autograd.Function):
+    """Sum over the processes; so is the gradient, which each has a part in."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
+        total = slopes[0].clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
 def _mean_of_all(values: Tensor) -> Tensor:
     """Mean over the batch in all processes; gradients flow through all of them."""
     mean = values.mean()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        from torch.distributed.nn.functional import all_reduce
-
-        total: Tensor = all_reduce(mean)  # type: ignore[no-untyped-call]
+        total: Tensor = _SumOfAll.apply(mean)  # type: ignore[no-untyped-call]
         return total / torch.distributed.get_world_size()
     return mean
 
