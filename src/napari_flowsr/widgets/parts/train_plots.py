@@ -15,7 +15,7 @@ from napari_flowsr.widgets.parts.plot import AMBER, BLUE, Plot
 
 __all__ = ["CurvePlot", "TrainPlots"]
 
-_HEIGHT = 160
+_HEIGHT = 122
 _GREEN = (90, 180, 110)
 _GAINS = {
     "psnr_predict": ("predicted mean", BLUE),
@@ -59,7 +59,7 @@ class CurvePlot(Plot):
         self.title = title
         self.lines: tuple[Line, ...] = ()
         self._legend: Any = None
-        self.setFixedHeight(_HEIGHT)
+        self.setFixedHeight(_HEIGHT)  # the pictures are to be in sight as well
 
     def show_lines(self, lines: Sequence[Line]) -> None:
         """Draw these instead of the former."""
@@ -92,7 +92,6 @@ class CurvePlot(Plot):
             few |= {"symbolPen": None}
             plot.plot(x, y, pen=pen, name=line.name, **(few if len(x) < 30 else {}))
         plot.setLabel("left", self.title, color=self._text)
-        plot.setLabel("bottom", "step", color=self._text)
         plot.autoRange()
         self._set_range()
 
@@ -101,12 +100,13 @@ class CurvePlot(Plot):
         values = [v for line in self.lines for v in line.curve.values]
         if not values:
             return
-        noisy = any(line.smooth for line in self.lines) and len(values) > _SMOOTH
+        smooth = any(line.smooth for line in self.lines)
+        noisy = smooth and len(values) > _SMOOTH
         low, high = min(values), float(np.quantile(values, _SEEN if noisy else 1.0))
         rim = 0.06 * (high - low) or 0.01 * abs(high) or 1e-6
         top = _HEADROOM * (high - low) if len(self.lines) > 1 else 0.0
         self.canvas.setYRange(low - rim, high + rim + top, padding=0)
-        if not noisy:
+        if not smooth:
             self.canvas.setXRange(0, max(s for x in self.lines for s in x.curve.steps))
 
 
@@ -144,6 +144,8 @@ class TrainPlots(QWidget):
         self.stage = narrow(QComboBox())
         self.stage.setToolTip("Stages minimise different losses: one is shown")
         self.stage.currentIndexChanged.connect(self._show_loss)
+        # Horizontal axes count steps; a label on each would take a plot's worth.
+        self.axes = QLabel("All curves are over steps.")
         self.loss = CurvePlot(viewer, "loss")
         self.psnr = CurvePlot(viewer, "dB over bicubic")
         self.crps = CurvePlot(viewer, "CRPS")
@@ -151,7 +153,14 @@ class TrainPlots(QWidget):
         self.words.setWordWrap(True)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.stage, self.loss, self.words, self.psnr, self.crps):
+        for widget in (
+            self.stage,
+            self.loss,
+            self.words,
+            self.psnr,
+            self.crps,
+            self.axes,
+        ):
             column.addWidget(widget)
         self.show_curves(self._curves)
 
