@@ -28,7 +28,7 @@ _FAINTEST = 1e-10
 
 
 def fine_power(image: NDArray[np.float32], border: int = 0) -> tuple[float, float]:
-    """Power above half the Nyquist frequency, and in all.
+    r"""Power above half the Nyquist frequency, and in all.
 
     Frequencies are radial: :math:`\\sqrt{f_y^2 + f_x^2} > 1/4` cycles per pixel. The
     mean is subtracted and a Hann window applied, so that the sides of the image, where
