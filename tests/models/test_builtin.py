@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.data.degrade import downscale
-from napari_flowsr.io.collection import load_model
+from napari_flowsr.io.collection import builtin_folder, load_model
 
 SIDE = 64
 
@@ -33,13 +33,21 @@ INPUTS = {
 }
 
 
-@pytest.mark.parametrize("name", ["micro-2x", "micro-4x"])
+NAMES = [
+    name
+    for name in sorted(path.stem for path in builtin_folder().glob("*.safetensors"))
+    if not hasattr(load_model(name, device="cpu").flow, "downscale")
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", INPUTS)
 def test_raw_samples_neither_explode_nor_leave_the_data(name: str, kind: str) -> None:
     """No redraw hides anything here: this is the network's own decode."""
     flow = load_model(name, device="cpu").flow
     values = INPUTS[kind](np.random.default_rng(0)).astype(np.float32)
     lr = torch.from_numpy(values / max(values.max(), 1))[None, None]
+    lr = lr.expand(1, flow.channels, SIDE, SIDE)
     with torch.no_grad():
         cond = flow.condition(lr)
         noise = NoiseField(0).draw(flow.latent_spec((SIDE, SIDE)), samples=range(3))
