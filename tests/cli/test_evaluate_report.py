@@ -9,7 +9,7 @@ from skimage import data
 
 from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.io.collection import load_model
-from napari_flowsr.io.images import write_image
+from napari_flowsr.io.images import read_image, write_image
 from napari_flowsr.io.priors import write_prior
 from napari_flowsr.models._registry import build
 from napari_flowsr.models.card import ModelCard
@@ -76,7 +76,9 @@ def test_a_report_of_two_models_holds_what_json_tells(cli, folder, other, tmp_pa
 
 def test_people_are_told_where_it_is(cli, folder, tmp_path):
     report = tmp_path / "out.html"
-    done = cli("evaluate", "-m", "tiny-2x", folder, *FEW, "--report", report)
+    done = cli(
+        "evaluate", "-m", "tiny-2x", folder, *FEW, "--report", report, "--images", 1
+    )
     assert done.status == 0, done.err
     for word in ("Lanczos", "Fine detail", "encoder alone", f"Report: {report}"):
         assert word in done.out
@@ -98,15 +100,19 @@ def test_quick_fills_in_what_is_not_given(cli, folder, tmp_path):
 
 
 def test_models_without_a_report(cli, folder, other):
-    done = cli("evaluate", "tiny-2x", other, folder, "--device", "cpu", "-n", 1)
+    done = cli(
+        "evaluate", "tiny-2x", other, folder, "--device", "cpu", "-n", 1,
+        "--images", 1,
+    )  # fmt: skip
     assert done.status == 0, done.err
     assert "tiny-2x, 2×" in done.out
     assert "tiny-4x, 4×" in done.out
     assert "Lanczos" not in done.out
     done = cli(
         "evaluate", "-m", "tiny-2x", "-m", other, folder, "-n", 1, "--json",
-        "--scale", 4, "--scale", 2, "--device", "cpu",
+        "--scale", 4, "--scale", 2, "--device", "cpu", "--images", 1,
     )  # fmt: skip
+    assert done.status == 0, done.err
     assert [m["scale"] for m in done.json["models"]] == [2, 4]
     assert "report" not in done.json["models"][0]
 
@@ -134,9 +140,31 @@ def test_a_learned_prior_is_measured_besides(cli, folder, other, tmp_path):
     assert "learned prior" in told.out
 
 
+def test_given_lr_images(cli, folder, tmp_path):
+    low, report = tmp_path / "lr", tmp_path / "out.html"
+    low.mkdir()
+    for file in folder.iterdir():
+        write_image(low / file.name, read_image(file).data[::2, ::2])
+    common = ("evaluate", "tiny-2x", folder, *FEW[:4], "--images", 1, "--json")
+    given = cli(*common, "--lr", low)
+    assert given.status == 0, given.err
+    made = cli(*common)
+    # Every second pixel is no reduction of the card.
+    psnr = [done.json["mean"]["psnr"]["bicubic"] for done in (given, made)]
+    assert psnr[0] < psnr[1] - 0.1
+    told = cli(*common, "--lr", low, "--report", report, "--temperatures", 1)
+    assert told.json["mean"] == given.json["mean"]
+    assert "were given, and belong to the images" in report.read_text("utf-8")
+    (low / "0.png").unlink()
+    assert "No LR image belongs to" in cli(*common, "--lr", low).err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--temperatures", "0,1"], "--temperatures is about the report"),
+        (["--sweep", 2], "--sweep is about the report"),
+        (["--pictures", 0], "--pictures is about the report"),
         (["--report", "out.pdf"], ".html"),
         (["--report", "none/../out.html", "--temperatures", "0,hot"], "0,hot"),
         (["--report", "out.html", "--temperatures", "0,-1"], "-1"),

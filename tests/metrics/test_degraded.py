@@ -14,7 +14,7 @@ import napari_flowsr as flowsr
 from napari_flowsr.data.degradation import Degradation
 from napari_flowsr.data.degrade import downscale
 from napari_flowsr.data.source import Plane
-from napari_flowsr.errors import OptionError, TrainingError
+from napari_flowsr.errors import ImageError, OptionError, TrainingError
 from napari_flowsr.metrics.evaluate import evaluate, evaluate_plane
 from napari_flowsr.models.card import Model, ModelCard
 from napari_flowsr.models.compact import Compact, CompactConfig
@@ -89,6 +89,31 @@ def test_models_of_given_pairs_are_measured_on_given_pairs(pairs) -> None:
     (pairs / "low" / "b.tif").unlink()
     with pytest.raises(TrainingError, match=r"No LR image belongs to .*b\.tif"):
         flowsr.evaluate(high, model, n=2, lr_source=pairs / "low")
+
+
+def test_a_model_that_makes_its_lr_images_is_not_given_any(pairs) -> None:
+    own = make("area")
+    own = Model(own.card.with_(degradation=Degradation("own network")), own.flow)
+    with pytest.raises(OptionError, match="makes its LR images itself"):
+        evaluate(pairs / "high", own, n=2, lr_source=pairs / "low")
+
+
+def test_a_constant_part_is_left_out_and_no_mean_is_infinite(tmp_path) -> None:
+    rng = np.random.default_rng(3)
+    sparse = np.zeros((64, 64), np.uint16)
+    sparse[2:20, 2:20] = rng.integers(0, 999, (18, 18))
+    # Detail in the border alone, which is not compared.
+    edge = np.zeros((64, 64), np.uint16)
+    edge[24, 20:44] = rng.integers(1, 999, 24)
+    for name, image in (("edge", edge), ("full", sparse[:22, :22]), ("sparse", sparse)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", image)
+    found = evaluate(tmp_path, make("area"), n=2, side=16)
+    assert [row["name"] for row in found["images"]] == ["full.tif"]
+    assert [one["name"] for one in found["left_out"]] == ["edge.tif", "sparse.tif"]
+    assert all("16 x 16 pixels" in one["reason"] for one in found["left_out"])
+    assert math.isfinite(found["mean"]["psnr"]["bicubic"])
+    with pytest.raises(ImageError, match="None of the 1 images"):
+        evaluate(tmp_path / "sparse.tif", make("area"), n=2, side=16)
 
 
 def test_any_model_can_be_measured_on_given_pairs(pairs) -> None:

@@ -44,6 +44,7 @@ def plain(
                 seed=plan.seed,
                 side=plan.side,
                 limit=plan.limit,
+                lr_source=plan.lr or None,
                 progress=tell_share,
                 keep=keep,
             )

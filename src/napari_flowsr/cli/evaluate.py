@@ -26,6 +26,7 @@ __all__ = ["evaluate"]
 
 _QUICK_SIDE, _QUICK_SWEEP = 128, 4
 _QUICK_TEMPERATURES = "0,0.5,0.8,0.9,1"
+_PICTURES = 3
 _TEMPERATURES = "0,0.2,0.4,0.6,0.8,0.9,1"
 
 
@@ -54,6 +55,15 @@ def evaluate(
             "--prior",
             help="Learned prior, by name or file, measured besides the samples. With "
             "several models MODEL=PRIOR, several times.",
+            show_default=False,
+        ),
+    ] = None,
+    low: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lr",
+            help="Low-resolution images of the same names, if they were taken too: a "
+            "folder, files, or a pattern; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -103,8 +113,14 @@ def evaluate(
         ),
     ] = None,
     pictures: Annotated[
-        int, typer.Option("--pictures", min=0, help="Images that the report shows.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            "--pictures",
+            min=0,
+            help=f"Images that the report shows. Default: {_PICTURES}.",
+            show_default=False,
+        ),
+    ] = None,
     quick: Annotated[
         bool,
         typer.Option(
@@ -130,11 +146,16 @@ def evaluate(
     - `napari-flowsr evaluate micro-2x my-images -n 8`
     - `napari-flowsr evaluate micro-2x 'val/*.tif' --json --figure figures.png`
     - `napari-flowsr evaluate micro-2x micro-4x my-images --report out.html --quick`
+    - `napari-flowsr evaluate own.safetensors sharp --lr blurred`
     """
     from napari_flowsr.report.plan import Plan
 
     names, paths = _models_and_images(models, paths)
     chosen = _priors(priors or [], names)
+    if report is None:
+        _check_no_report(
+            {"--temperatures": temperatures, "--sweep": sweep, "--pictures": pictures}
+        )
     if quick:
         side, sweep = side or _QUICK_SIDE, sweep or min(n, _QUICK_SWEEP)
         temperatures = temperatures or _QUICK_TEMPERATURES
@@ -146,7 +167,8 @@ def evaluate(
         seed=seed,
         side=side,
         limit=limit,
-        pictures=pictures if report else 0,
+        pictures=(_PICTURES if pictures is None else pictures) if report else 0,
+        lr=tuple(low or ()),
     )
     _check_targets(report, figure)
     kept: list[Evaluated] = []
@@ -259,6 +281,16 @@ def _numbers(text: str) -> tuple[float, ...]:
             f"--temperatures is '{text}'; expected numbers separated by commas, such "
             f"as {_TEMPERATURES}."
         ) from error
+
+
+def _check_no_report(given: dict[str, object]) -> None:
+    """Refuse options that would do nothing."""
+    for name, value in given.items():
+        if value is not None:
+            raise OptionError(
+                f"{name} is about the report, and there is none. Add --report "
+                f"FILE.html, or leave {name} out."
+            )
 
 
 def _check_targets(report: Path | None, figure: Path | None) -> None:

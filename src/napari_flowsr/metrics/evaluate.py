@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from napari_flowsr.data.degradation import OWN_NETWORK
 from napari_flowsr.data.pairs import Pairs
 from napari_flowsr.data.source import find_files, find_images, read_planes
 from napari_flowsr.errors import (
@@ -114,12 +115,14 @@ def evaluate(
         behind each mean; ``coverage_floor``: smallest values that
         ``coverage_50`` and ``coverage_90`` can have; ``unstable``: names of images that
         could not be decoded, whose row has NaN and the reason under ``unstable``;
-        ``left_out``: name and reason of images that are constant or too small.
+        ``left_out``: name and reason of images that are constant, or are so in the
+        part that is compared, or too small.
 
     Raises
     ------
     OptionError
-        ``n``, ``side`` or ``limit`` below 1, another scale than the model's.
+        ``n``, ``side`` or ``limit`` below 1, another scale than the model's, LR images
+        for a model that makes them itself.
     TrainingError
         There are no images.
     ImageError
@@ -128,6 +131,11 @@ def evaluate(
     check_count(n)
     check_progress(progress)
     factor = check_scale(scale, model.flow)
+    if lr_source and model.card.degradation.name == OWN_NETWORK:
+        raise OptionError(
+            f"LR images were given, but the rescaling model '{model.card.name}' makes "
+            "its LR images itself. Leave them out (lr_source; --lr)."
+        )
     read = _Reading(
         model.flow.channels,
         Pairs(find_images(lr_source), factor) if lr_source else None,
@@ -154,7 +162,7 @@ def evaluate(
             )
         except UnstableDecodeError as error:
             images.append({"name": plane.name, **_nothing(), "unstable": str(error)})
-        except SizeError as error:
+        except (SizeError, ImageError) as error:
             left_out.append({"name": plane.name, "reason": str(error)})
         else:
             images.append({"name": plane.name, **result.figures})

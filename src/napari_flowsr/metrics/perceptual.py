@@ -47,13 +47,18 @@ def find_lpips() -> tuple[Perceptual | None, str]:
             "the folder of torch.hub, and nothing is downloaded without being asked. "
             "`torchvision.models.alexnet(weights='DEFAULT')` fetches them once."
         )
-    return _loaded(), "LPIPS with AlexNet; grey images are replicated to three channels."
+    return (
+        _loaded(),
+        "LPIPS with AlexNet; grey images are replicated to three channels.",
+    )
 
 
 def _loaded() -> Perceptual:
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-    network: Any = LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True)
+    network: Any = LearnedPerceptualImagePatchSimilarity(
+        net_type="alex", normalize=True
+    )
     network.eval()
 
     @torch.inference_mode()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_flowsr.core.places import Place, hr_side, lr_side
 from napari_flowsr.data.degradation import OWN_NETWORK, PAIRED
 from napari_flowsr.data.degrade import add_noise, downscale, upscale_bicubic
-from napari_flowsr.errors import OptionError, OutOfMemoryError, SizeError
+from napari_flowsr.errors import ImageError, OptionError, OutOfMemoryError, SizeError
 from napari_flowsr.inference.events import Finished, Result
 from napari_flowsr.inference.memory import is_out_of_memory
 from napari_flowsr.inference.options import ProgressCallback, check_count, check_scale
@@ -99,6 +99,17 @@ def _central_crop(
     top, left = hr_side(y, scale), hr_side(x, scale)
     crop = plane.pixels[:, top : top + height, left : left + width]
     return np.ascontiguousarray(crop), np.ascontiguousarray(given)
+
+
+def _check_detail(plane: Plane, hr: Image, scale: float) -> None:
+    """Refuse what is easily met exactly: one infinite PSNR would be the mean of all."""
+    compared = crop_border(hr, math.ceil(scale))
+    if float(compared.min()) == float(compared.max()):
+        raise ImageError(
+            f"'{plane.name}': the central {hr.shape[1]} x {hr.shape[2]} pixels that "
+            "would be compared are constant; PSNR means nothing there. Use a larger "
+            "part of the image, or leave it out."
+        )
 
 
 def _bits_per_dimension(
@@ -204,11 +215,14 @@ def evaluate_plane(
         The model was trained on given pairs, and no LR image was given.
     SizeError
         Nothing of the image would be left without its border.
+    ImageError
+        What would be compared is constant.
     UnstableDecodeError
         Redrawing did not make a sample finite.
     """
     n, factor = check_count(n), check_scale(scale, model.flow)
     hr, given = _central_crop(plane, model, factor, side)
+    _check_detail(plane, hr, factor)
     reduce = reduction(model, factor)
     lr = _small(model, hr, reduce, seed) if given is None else torch.from_numpy(given)
     bicubic = upscale_bicubic(lr, factor).numpy()
@@ -236,7 +250,7 @@ def _small(
     if degradation.name == PAIRED:
         raise OptionError(
             f"The model '{model.card.name}' was trained on given pairs, so that LR "
-            "images cannot be made from HR images. Give them too (lr_source)."
+            "images cannot be made from HR images. Give them too (lr_source; --lr)."
         )
     rng = np.random.default_rng((seed, 1))
     return add_noise(reduce(torch.from_numpy(hr)), degradation, rng)

@@ -145,6 +145,7 @@ def measure_subject(
         seed=plan.seed,
         side=plan.side,
         limit=plan.limit,
+        lr_source=plan.lr or None,
         progress=meter.images,
         keep=measured,
     )

@@ -42,6 +42,8 @@ class Plan:
         At most so many images, evenly spaced.
     pictures : int
         Images that are shown.
+    lr : tuple of str
+        Paths of given LR images; without, they are made.
     """
 
     n: int = 8
@@ -52,6 +54,7 @@ class Plan:
     side: int | None = None
     limit: int | None = None
     pictures: int = 3
+    lr: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for count in (self.n, self.sweep):

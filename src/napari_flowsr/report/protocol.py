@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["protocol"]
 
+_MADE = (
+    "are made by the degradation of each model's card, with its noise if it names any, "
+    "in floating point, not rounded."
+)
+_GIVEN = (
+    "were given, and belong to the images by their names. They are scaled by their own "
+    "percentiles. LR-PSNR is by the degradation of each model's card, if that has one."
+)
 _RESCALING = """
 <li><b>Rescaling models</b> make the small images themselves: LR-PSNR compares with
 these, and the interpolations of the first table enlarge them. The table of images
@@ -51,6 +59,7 @@ def protocol(entries: Sequence[Entry], plan: Plan, lpips: str) -> str:
     return Template(text).substitute(
         extent=extent,
         colour=_COLOUR[channels],
+        small=_GIVEN if plan.lr else _MADE,
         seed=plan.seed,
         half=f"{HALF_NYQUIST:g}",
         sweep=plan.sweep,
