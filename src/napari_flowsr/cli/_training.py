@@ -65,7 +65,10 @@ def follow_training(
     task = bar.add_task("Loading images", total=None)
     out: dict[str, Any] = {"validation": []}
     for event in events:
-        if isinstance(event, kinds.Started):
+        if isinstance(event, kinds.Measuring):
+            text = f"Timing the steps of {event.stage} ({event.number}/{event.stages})"
+            bar.update(task, description=text)
+        elif isinstance(event, kinds.Started):
             out |= _started(event, quiet=quiet)
             bar.update(task, completed=event.step, total=event.total)
         elif isinstance(event, kinds.Step):

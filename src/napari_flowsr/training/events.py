@@ -11,10 +11,20 @@ from numpy.typing import NDArray
 
 from napari_flowsr.data.source import LeftOut
 
-__all__ = ["Checkpoint", "Finished", "Paused", "Picture", "Started", "Step"]
-__all__ += ["TrainEvent", "Validation"]
+__all__ = ["Checkpoint", "Finished", "Measuring", "Paused", "Picture", "Started"]
+__all__ += ["Step", "TrainEvent", "Validation"]
 
 Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Steps of a stage are timed, for a time budget; before `Started`."""
+
+    stage: str
+    number: int
+    """Of the stage, from 1."""
+    stages: int
 
 
 @dataclass(frozen=True)
@@ -100,4 +110,4 @@ class Finished:
     """Whether all steps were taken; not if it was told to finish before."""
 
 
-TrainEvent = Started | Step | Validation | Paused | Checkpoint | Finished
+TrainEvent = Measuring | Started | Step | Validation | Paused | Checkpoint | Finished

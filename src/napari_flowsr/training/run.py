@@ -259,6 +259,7 @@ class TrainingRun:
         """Mean of a number over the processes."""
         value = value.detach().clone()
         if self.world > 1:
+            value = value.to(self.device)
             torch.distributed.all_reduce(value)
             value /= self.world
         return float(value)

@@ -96,7 +96,8 @@ def train(
     Returns
     -------
     generator of TrainEvent
-        `Started`, `Step`, `Validation`, `Paused`, `Checkpoint`, and last `Finished`.
+        `Measuring` for a time budget, `Started`, `Step`, `Validation`, `Paused`,
+        `Checkpoint`, and last `Finished`.
 
     Raises
     ------
@@ -190,7 +191,7 @@ def _loop(
     began = time.monotonic()
     earlier = run.load(job.origin)
     if earlier is None and run.config.minutes is not None:
-        run.plan(affordable(run, 60 * run.config.minutes))
+        run.plan((yield from affordable(run, 60 * run.config.minutes)))
     yield Started(
         run.step,
         run.total,
@@ -210,12 +211,17 @@ def _loop(
         taken = 0
         if control.is_to_finish:
             break
+    if run.step == 0:
+        raise TrainingError(
+            "The training was finished before its first step, so there is no model to "
+            "be kept. Let it train for a while."
+        )
     complete = run.step == run.total
     if not complete:
         # The state is kept before the network takes the averaged weights.
         run.save()
         run.ema.copy_to(run.network)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - began - clock.waited
     write_product(run, job.output, seconds)
     yield Finished(run.step, job.output, seconds, complete)
 
@@ -249,8 +255,9 @@ def _stage(
         if control.is_paused:
             if run.save():
                 yield Checkpoint(run.step, run.state_file)
-            yield Paused(run.step)
-            control.wait()
+            with clock.stopped():
+                yield Paused(run.step)
+                control.wait()
 
 
 def _validation(

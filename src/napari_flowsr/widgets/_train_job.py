@@ -17,6 +17,7 @@ from napari_flowsr.io.catalogue import Entry
 from napari_flowsr.training.control import Control
 from napari_flowsr.training.events import (
     Checkpoint,
+    Measuring,
     Paused,
     Picture,
     Started,
@@ -151,6 +152,7 @@ class Training:
     def _on_event(self, event: Any) -> None:
         handlers: dict[type, Callable[[Any], None]] = {
             Words: self._on_words,
+            Measuring: self._on_measuring,
             Started: self._on_started,
             Steps: self._on_steps,
             Validation: self._on_validation,
@@ -166,6 +168,14 @@ class Training:
     def _on_words(self, event: Words) -> None:
         self.words = event.text
         self.changed.emit()
+
+    def _on_measuring(self, event: Measuring) -> None:
+        if self.state == "running":
+            self.words = (
+                "Measuring how fast this computer is: "
+                f"{event.stage}, {event.number} of {event.stages} …"
+            )
+            self.changed.emit()
 
     def _on_started(self, event: Started) -> None:
         self.step, self.total, self.device = event.step, event.total, event.device

@@ -45,12 +45,8 @@ class Request:
         record = self.record
         yield Words("reading the images …")
         training, validation, lr, words = self._images()
-        timed = record.config.minutes is not None
-        yield Words(
-            f"{words} Measuring how fast this computer is …".strip()
-            if timed
-            else words
-        )
+        if words:
+            yield Words(words)
         events = train(
             training,
             record.config,
