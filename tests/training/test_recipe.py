@@ -46,8 +46,16 @@ def test_what_people_choose_is_in_the_configuration():
     assert found.stages[0].steps == round(350 * ratio)
     assert {(s.batch, s.patch) for s in found.stages} == {(2, 12)}
     assert max(s.learning_rate for s in found.stages) == pytest.approx(1e-4)
-    assert [s.steps for s in shared_out(usual.stages, 1)] == [1, 1]
+    assert [s.steps for s in shared_out(usual.stages, 1)] == [1, 1, 1]
     assert recipe("compact-2x", seed=5, name="own").name == "own"
+
+
+def test_compact_presets_end_with_encoder_and_flow_together():
+    encoder, flow, joint = preset("compact-4x").stages
+    assert (encoder.optimiser, encoder.learning_rate) == ("muon", 1e-3)
+    assert flow.encoder_frozen_until == 1.0
+    assert set(joint.losses) == {"nll", "mode_log_mse"}
+    assert joint.encoder_frozen_until == 0.0
 
 
 def test_a_fine_tuning_has_the_network_and_conventions_of_the_model():
