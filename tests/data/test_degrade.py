@@ -171,6 +171,10 @@ def test_text_and_back(text: str) -> None:
         ("gaussian:sigma=1,na=1", "either sigma"),
         ("gaussian:na=1.4,pixel_nm=65", "either sigma"),
         ("gaussian:sigma=1,sigma=2", "twice"),
+        ("area,photons=3", "no colon"),
+        ("gaussian:sigma=1e9", "sigma is in HR"),
+        ("gaussian:na=1.4,wavelength_nm=0.52,pixel_nm=65", "in nanometres"),
+        ("gaussian:na=1.4,wavelength_nm=520,pixel_nm=0.065", "in nanometres"),
         ("gaussian:na=60,wavelength_nm=520,pixel_nm=65", "na is 60"),
     ],
 )

@@ -44,6 +44,9 @@ _PARAMETERS = {
 }
 # Largest numerical aperture of immersion objectives, with some room.
 _LARGEST_NA = 2.0
+# Widths in HR pixels between which an LR image is one: what lies beyond is a slip of a
+# unit, such as micrometres for nanometres. No blur at all is another degradation.
+_WIDTHS = (0.02, 100.0)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,11 @@ class Degradation:
             Another form, an unknown name, or parameters that it does not take.
         """
         name, _, rest = text.partition(":")
+        if "=" in name:
+            raise OptionError(
+                f"Degradation '{text}' has no colon after its name; expected "
+                "name:key=number,key=number, such as area:photons=200."
+            )
         found: dict[str, float] = {}
         for pair in rest.split(",") if rest.strip() else ():
             key, _, number = (part.strip() for part in pair.partition("="))
@@ -156,17 +164,27 @@ class Degradation:
                 f"Degradation '{self}': na is {self.parameters['na']:g}; expected a "
                 f"numerical aperture of at most {_LARGEST_NA:g}."
             )
+        low, high = _WIDTHS
+        if not low <= self._width() <= high:
+            raise OptionError(
+                f"Degradation '{self}' has a sigma of {self._width():.3g} HR pixels; "
+                f"expected {low:g} to {high:g}. Check the units: sigma is in HR "
+                "pixels, wavelength_nm and pixel_nm are in nanometres."
+            )
+
+    def _width(self) -> float:
+        given = self.parameters
+        if "sigma" in given:
+            return float(given["sigma"])
+        width = math.sqrt(2) / (2 * math.pi) * given["wavelength_nm"] / given["na"]
+        return float(width / given["pixel_nm"])
 
     @property
     def sigma(self) -> float:
         """Standard deviation of the Gaussian PSF in HR pixels; 0 for the others."""
         if self.name != GAUSSIAN:
             return 0.0
-        given = self.checked().parameters
-        if "sigma" in given:
-            return float(given["sigma"])
-        width = math.sqrt(2) / (2 * math.pi) * given["wavelength_nm"] / given["na"]
-        return float(width / given["pixel_nm"])
+        return self.checked()._width()
 
     @property
     def has_operator(self) -> bool:
