@@ -526,6 +526,17 @@ def test_zarr_has_rgb_as_channels(tmp_path, rng):
     np.testing.assert_array_equal(back.data, np.moveaxis(array, -1, 0))
 
 
+def test_a_plain_zarr_array_is_refused_and_left_as_it_is(tmp_path):
+    import zarr
+
+    path = tmp_path / "a.zarr"
+    zarr.open_array(str(path), mode="w", shape=(4, 4), dtype="u2")[:] = 1
+    before = sorted(path.rglob("*"))
+    with pytest.raises(ImageError, match=r"it is an array.*as an array in Python"):
+        read_image(path)
+    assert sorted(path.rglob("*")) == before
+
+
 def test_a_folder_that_is_no_image_is_refused(tmp_path):
     (tmp_path / "a.zarr").mkdir()
     with pytest.raises(ImageError):

@@ -199,7 +199,9 @@ def read_ome_zarr(path: str | Path) -> ImageFile:
     """
     try:
         zarr = _zarr()
-        group = zarr.open_group(str(path), mode="r")
+        group = zarr.open(str(path), mode="r")
+        if not isinstance(group, zarr.Group):
+            raise ValueError("it is an array")
         attributes = dict(group.attrs)
         ome = attributes.get("ome", attributes)
         multiscale = ome["multiscales"][0]
@@ -208,10 +210,12 @@ def read_ome_zarr(path: str | Path) -> ImageFile:
         described = multiscale["axes"]
     except ExportError as error:
         raise ImageError(str(error)) from error
-    except (KeyError, IndexError, ValueError, TypeError) as error:
+    except (KeyError, IndexError, ValueError, TypeError, FileNotFoundError) as error:
         raise ImageError(
             f"'{path}' holds no OME-Zarr image of version 0.4 or 0.5 ({error}). Give "
-            "the folder whose metadata list the multiscales."
+            "the folder whose metadata list the multiscales. Save a plain zarr array, "
+            "which does not name its axes, as OME-Zarr or OME-TIFF, or give it as an "
+            "array in Python."
         ) from error
     axes = "".join(str(a["name"]).upper() for a in described)
     sizes = {}
