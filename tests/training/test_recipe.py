@@ -13,6 +13,7 @@ from napari_flowsr.training.recipe import (
     fitting,
     named,
     recipe,
+    scale_of,
     sentence,
     shared_out,
     siblings,
@@ -71,6 +72,11 @@ def test_a_fine_tuning_has_the_network_and_conventions_of_the_model():
     # A recipe of one's own is followed as it is.
     own = recipe(preset("compact-2x"), start_from="micro-4x")
     assert own.model == preset("compact-2x").model
+
+
+def test_a_learned_prior_has_the_scale_of_its_flow():
+    assert scale_of(recipe("compact-prior", start_from="micro-4x")) == 4.0
+    assert scale_of(preset("compact-3x")) == 3.0
 
 
 def test_a_model_of_another_family_is_refused():

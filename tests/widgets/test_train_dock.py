@@ -10,12 +10,16 @@ import torch
 from napari.components import ViewerModel
 
 from napari_flowsr.errors import OptionError
+from napari_flowsr.io.catalogue import remove
+from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.io.collection import list_models, load_model
+from napari_flowsr.io.priors import prior_names
 from napari_flowsr.training.config import Stage, TrainConfig
 from napari_flowsr.training.losses import LOSSES
 from napari_flowsr.training.presets import PRESETS
 from napari_flowsr.training.state import state_path
 from napari_flowsr.widgets import _train_job, _train_request
+from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets.parts.train_picture import LABELS
 from napari_flowsr.widgets.train_dock import TrainDock
 from napari_flowsr.widgets.upscale_dock import UpscaleDock
@@ -134,6 +138,60 @@ def test_the_finished_model_is_in_all_docks_with_its_card(qtbot, dock, viewer, h
     # Nothing is left that would be taken for interrupted; the next name is proposed.
     assert not list((home / "training").iterdir())
     assert dock.session.name != "own"
+
+
+def test_a_trained_prior_is_in_the_lists_of_other_docks(
+    qtbot, dock, viewer, home, make_tiny, monkeypatch
+):
+    stage = Stage("prior", 2, {"latent_l1": 1.0}, batch=2, patch=8, warmup=0)
+    sizes = {"kind": "patch", "dim": 4, "generator": "edsr", "blocks": 1, "stride": 1}
+    config = TrainConfig("learned-prior", sizes, (stage,), device="cpu")
+    monkeypatch.setitem(PRESETS, "tiny", lambda: config)
+    model = make_tiny(name="flow")
+    (home / "models").mkdir(parents=True)
+    save_model(home / "models" / "flow.safetensors", model.flow, model.card)
+    upscale = UpscaleDock(viewer)
+    qtbot.addWidget(upscale)
+    upscale.session.prior = "learned"
+    box = upscale.form.advanced.prior_model
+    before = box.count()
+    dock.session.start_from = "flow"
+    dock.session.preset, dock.session.steps = "tiny", 2
+    dock.session.name = "lp"
+    dock.run()
+    training = finish(qtbot, dock)
+    assert training.state == "kept", training.words
+    assert training.entry.kind == "prior"
+    assert prior_names().count("lp") == 1
+    assert box.findText("lp") >= 0
+    remove("lp")
+    changes.models.emit()
+    assert (box.findText("lp"), box.count()) == (-1, before)
+    upscale.leave()
+
+
+def test_measuring_the_pace_is_told(qtbot, dock, monkeypatch):
+    words = []
+    dock.session.budget, dock.session.minutes = "minutes", 0.001
+    dock.run()
+    dock.training.changed.connect(lambda: words.append(dock.training.words))
+    assert finish(qtbot, dock).state == "kept"
+    assert any("how fast this computer is: flow, 2 of 2" in text for text in words)
+
+
+def test_a_model_to_start_from_that_has_gone_stays_in_sight(dock, home, make_tiny):
+    model = make_tiny(name="flow")
+    (home / "models").mkdir(parents=True)
+    save_model(home / "models" / "flow.safetensors", model.flow, model.card)
+    changes.models.emit()
+    dock.session.start_from = "flow"
+    remove("flow")
+    changes.models.emit()
+    assert dock.form.recipe.start_from.currentText() == "flow"
+    assert "flow" in dock.bar.status.text()
+    dock.form.recipe.start_from.setCurrentIndex(0)
+    assert dock.session.start_from == ""
+    assert dock.bar.run.isEnabled()
 
 
 def test_curves_and_pictures_are_shown(qtbot, dock):
@@ -346,7 +404,7 @@ def test_a_loss_that_is_not_finite_keeps_the_state(qtbot, dock, monkeypatch):
 
     def loss(*tensors):
         calls.append(1)
-        return real(*tensors) * (float("nan") if len(calls) > 2 else 1.0)
+        return real(*tensors) * (float("nan") if len(calls) > 20 else 1.0)
 
     monkeypatch.setitem(LOSSES, "predict_log_mse", loss)
     dock.session.steps = 400
@@ -370,8 +428,6 @@ def test_a_name_that_was_taken_meanwhile_loses_nothing(
     gate = Gate(monkeypatch)
     dock.run()
     at_gate(qtbot, gate)
-    from napari_flowsr.io.checkpoint import save_model
-
     model = make_tiny(name="own")
     (home / "models").mkdir(parents=True, exist_ok=True)
     save_model(home / "models" / "own.safetensors", model.flow, model.card)

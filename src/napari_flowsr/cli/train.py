@@ -280,6 +280,7 @@ def _images(
 ) -> tuple[Source, Source | None, Source | None]:
     """Images to train on, to measure with, and LR images."""
     from napari_flowsr.training.held_out import hold_out
+    from napari_flowsr.training.recipe import scale_of
 
     pairs: Source = [*(low or ())]
     share = _SHARE.fullmatch(validation.strip()) if validation else None
@@ -289,7 +290,7 @@ def _images(
         source,
         float(share[1]) / 100,
         lr=pairs,
-        scale=float(recipe.model.get("scale", 1.0)),
+        scale=scale_of(recipe),
         seed=recipe.seed,
     )
     lr: Source = [*split.lr_training, *split.lr_validation]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_flowsr.training.config import Stage, TrainConfig
 
 __all__ = ["FINER", "fitting", "named", "of_family", "recipe"]
-__all__ += ["sentence", "shared_out", "siblings"]
+__all__ += ["scale_of", "sentence", "shared_out", "siblings"]
 
 FINER = 0.3
 """Factor of the learning rates where a trained model is the starting point: the full
@@ -114,6 +114,14 @@ def shared_out(stages: Sequence[Stage], steps: int) -> tuple[Stage, ...]:
         replace(stage, steps=max(1, round(steps * stage.steps / total)))
         for stage in stages
     )
+
+
+def scale_of(config: TrainConfig) -> float:
+    """HR pixels per LR pixel; of a learned prior those of its flow."""
+    own = config.model.get("scale")
+    if own is None and config.start_from:
+        return float(_header(config.start_from).card.scales[0])
+    return float(own or 1)
 
 
 def _header(name_or_path: str) -> Header:

@@ -7,20 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import (
-    QFrame,
-    QMessageBox,
-    QScrollArea,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
 
 from napari_flowsr.data.files import ArrayImage
 from napari_flowsr.errors import FlowSRError, OptionError
+from napari_flowsr.training.recipe import scale_of
 from napari_flowsr.widgets import _train_job
 from napari_flowsr.widgets._geometry import layer_array, layer_axes
+from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets._preferences import read_preferences
 from napari_flowsr.widgets._train_job import Training
 from napari_flowsr.widgets._train_record import Layer, Record, forget, interrupted
@@ -28,7 +24,7 @@ from napari_flowsr.widgets._train_request import Request
 from napari_flowsr.widgets._train_session import TrainSession, default_folder
 from napari_flowsr.widgets._viewer import viewer_reference
 from napari_flowsr.widgets.parts.train_bar import InterruptedBox, TrainBar
-from napari_flowsr.widgets.parts.train_form import TrainForm
+from napari_flowsr.widgets.parts.train_form import TrainForm, scrolled
 from napari_flowsr.widgets.parts.train_picture import PictureView
 from napari_flowsr.widgets.parts.train_plots import TrainPlots
 
@@ -85,8 +81,8 @@ class TrainDock(QWidget):
         self.bar = TrainBar()
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
-        self.tabs.addTab(_scrolled(self.box, self.form), "Set up")
-        self.tabs.addTab(_scrolled(self.plots, self.picture), "Progress")
+        self.tabs.addTab(scrolled(self.box, self.form), "Set up")
+        self.tabs.addTab(scrolled(self.plots, self.picture), "Progress")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(self.tabs, 1)
@@ -107,6 +103,8 @@ class TrainDock(QWidget):
         ):
             signal.connect(lambda *_, action=action: self._guarded(action))
         self.session.events.connect(self._validate)
+        # Held weakly: names are taken, models have gone.
+        changes.models.connect(self._collection_changed)
 
     @property
     def viewer(self) -> Any:
@@ -133,6 +131,10 @@ class TrainDock(QWidget):
             next(iter(problems.values()), ""), next(iter(warnings.values()), "")
         )
         return problems
+
+    def _collection_changed(self) -> None:
+        if isalive(self) and not self.is_running:  # type: ignore[no-untyped-call]
+            self._validate()
 
     def restore_defaults(self) -> None:
         """All fields but the images as they were at first."""
@@ -176,7 +178,7 @@ class TrainDock(QWidget):
         images = tuple(
             ArrayImage(layer_array(one), layer_axes(one), one.name) for one in layers
         )
-        scale = float(record.config.model.get("scale", 1.0))
+        scale = scale_of(record.config)
         training = _train_job.start(Request(record, images or (record.folder,), scale))
         self.box.show_records(self._interrupted())
         self._follow(training)
@@ -330,18 +332,3 @@ def _told(layer: Any) -> Layer:
     """What finds a layer again."""
     path = getattr(getattr(layer, "source", None), "path", None)
     return Layer(layer.name, str(path or ""))
-
-
-def _scrolled(*widgets: QWidget) -> QScrollArea:
-    inner = QWidget()
-    column = QVBoxLayout(inner)
-    column.setContentsMargins(4, 4, 4, 4)
-    for widget in widgets:
-        column.addWidget(widget)
-    column.addStretch(1)
-    scroll = QScrollArea()
-    scroll.setWidgetResizable(True)
-    scroll.setFrameShape(QFrame.Shape.NoFrame)
-    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    scroll.setWidget(inner)
-    return scroll

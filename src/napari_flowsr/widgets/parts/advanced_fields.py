@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_flowsr.models.card import ModelCard
+from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets.parts.fields import Bindings, find_data
 from napari_flowsr.widgets.parts.prior_warning import PriorWarning
 from napari_flowsr.widgets.parts.scale_fields import ScaleFields
@@ -35,6 +37,7 @@ class AdvancedFields(QCollapsible):
 
     def __init__(self, bindings: Bindings) -> None:
         super().__init__("More options")
+        self._listed: set[str] = set()  # learned priors
         self.session, self._bindings = bindings.session, bindings
         inner = QWidget()
         rows = QFormLayout(inner)
@@ -73,6 +76,8 @@ class AdvancedFields(QCollapsible):
         rows.addRow(self.prior_warning)
         self._rows = rows
         self.session.events.prior.connect(self._show_priors)
+        # Held weakly: one that was trained or imported meanwhile is listed too.
+        changes.models.connect(self._priors_changed)
         self._show_priors()
         self.noise = self._choice(
             "noise",
@@ -138,10 +143,20 @@ class AdvancedFields(QCollapsible):
 
         learned = self.session.prior == "learned"
         if learned:
-            for name in prior_names():
-                if find_data(self.prior_model, name) < 0:
-                    self.prior_model.addItem(name, name)
+            names, box = prior_names(), self.prior_model
+            for name in self._listed.difference(names):
+                index = find_data(box, name)
+                if index not in (-1, box.currentIndex()):
+                    box.removeItem(index)
+            for name in names:
+                if find_data(box, name) < 0:
+                    box.addItem(name, name)
+            self._listed = set(names)
         self._rows.setRowVisible(self.prior_model, learned)
+
+    def _priors_changed(self) -> None:
+        if isalive(self):  # type: ignore[no-untyped-call]
+            self._show_priors()
 
     def _show_reason(self, *_: Any) -> None:
         from napari_flowsr.core.device import resolve_device

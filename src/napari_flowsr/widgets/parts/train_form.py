@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFormLayout, QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_flowsr.widgets._train_session import TrainSession
 from napari_flowsr.widgets.parts.fields import Bindings
@@ -13,7 +13,7 @@ from napari_flowsr.widgets.parts.train_advanced import TrainAdvanced
 from napari_flowsr.widgets.parts.train_data_fields import TrainDataFields
 from napari_flowsr.widgets.parts.train_recipe_fields import TrainRecipeFields
 
-__all__ = ["TrainForm"]
+__all__ = ["TrainForm", "scrolled"]
 
 
 class TrainForm(QWidget):
@@ -47,3 +47,19 @@ class TrainForm(QWidget):
         """Mark bad fields."""
         self.bindings.mark(problems)
         self.advanced.unfold_for(problems)
+
+
+def scrolled(*widgets: QWidget) -> QScrollArea:
+    """In a column that scrolls up and down only."""
+    inner = QWidget()
+    column = QVBoxLayout(inner)
+    column.setContentsMargins(4, 4, 4, 4)
+    for widget in widgets:
+        column.addWidget(widget)
+    column.addStretch(1)
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidget(inner)
+    return scroll

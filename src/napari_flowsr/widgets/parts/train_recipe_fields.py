@@ -156,7 +156,10 @@ class TrainRecipeFields:
         box.addItem("nothing", "")
         for name in self._cards:
             box.addItem(name, name)
-        box.setCurrentIndex(max(0, find_data(box, self.session.start_from)))
+        gone = find_data(box, self.session.start_from) < 0
+        if gone:  # what is shown is what counts; the session names the problem
+            box.addItem(self.session.start_from, self.session.start_from)
+        box.setCurrentIndex(find_data(box, self.session.start_from))
         box.blockSignals(False)
 
     def _follow_start(self, *_: Any) -> None:
