@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -136,16 +137,21 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain, JSON-able."""
-        out = TypeAdapter(TrainConfig).dump_python(self, mode="json")
+        out = _adapter().dump_python(self, mode="json")
         return dict(out)
+
+
+@cache
+def _adapter() -> TypeAdapter[TrainConfig]:
+    """Made once: that takes longer than to use it."""
+    return TypeAdapter(TrainConfig)
 
 
 def validated(config: TrainConfig | Mapping[str, Any]) -> TrainConfig:
     """Check types and values; errors name the field."""
-    adapter = TypeAdapter(TrainConfig)
     data = asdict(config) if isinstance(config, TrainConfig) else config
     try:
-        result = adapter.validate_python(data)
+        result = _adapter().validate_python(data)
     except ValidationError as error:
         lines = "; ".join(
             f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
