@@ -108,6 +108,8 @@ def test_models_without_a_report(cli, folder, other):
     assert "tiny-2x, 2×" in done.out
     assert "tiny-4x, 4×" in done.out
     assert "Lanczos" not in done.out
+    lines = [line for line in done.out.splitlines() if "Diversity" in line]
+    assert [line.split()[1] for line in lines] == ["-", "-"]  # of one sample
     done = cli(
         "evaluate", "-m", "tiny-2x", "-m", other, folder, "-n", 1, "--json",
         "--scale", 4, "--scale", 2, "--device", "cpu", "--images", 1,
