@@ -91,6 +91,8 @@ def bundle_prior(file: Path, given: argparse.Namespace) -> Path:
         if measures:
             model = load_model(given.flow, prior=target, device="cpu")
             about["metrics"] = figures(model, given.val, given.crop)
+            # The flow as it is stored, in half precision and with its final card.
+            about["flow"] = {"name": model.card.name, "sha256": model.card.sha256}
         write_prior(
             target,
             prior.module,
