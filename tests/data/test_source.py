@@ -289,3 +289,12 @@ def test_planes_of_arrays_are_named(tmp_path: Path) -> None:
     assert planes[0].pixels.shape == (3, 20, 24)
     with pytest.raises(AxesError, match=r"'stack'.*colour or X.*give axes"):
         read_planes(ArrayImage(data, name="stack"), 3, read=read_image)
+
+
+def test_constant_images_are_not_told_to_be_too_small() -> None:
+    flat = ArrayImage(np.full((80, 80), 7, np.uint8), axes="YX", name="flat")
+    with pytest.raises(TrainingError, match="something in them"):
+        load_planes([flat], 1, read=read_image, min_side=40)
+    small = ArrayImage(np.eye(20), axes="YX", name="small")
+    with pytest.raises(TrainingError, match="larger images"):
+        load_planes([flat, small], 1, read=read_image, min_side=40)

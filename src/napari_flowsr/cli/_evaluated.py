@@ -107,7 +107,7 @@ def _number(value: float, digits: int = 4) -> str:
 def _single(result: dict[str, Any]) -> str:
     mean = dict(result["mean"])
     if result["n"] == 1:
-        mean["diversity"] = math.nan  # one sample has no spread
+        mean["diversity"] = mean["crps"] = math.nan  # one sample has no spread
     ratio = mean["crps"] / mean["mae_mode"] if mean["mae_mode"] else math.nan
     lines = [
         f"{label:34}{_number(mean[key]):>9}   {meaning}{_floor(result, key)}"

@@ -161,6 +161,9 @@ def read_planes(
     return planes
 
 
+_CONSTANT = "constant within its percentile range"
+
+
 def load_planes(
     images: Sequence[Path | ArrayImage],
     channels: int,
@@ -224,10 +227,15 @@ def load_planes(
                 planes.append(plane)
     if not planes:
         first = left_out[0]
+        flat = all(one.reason == _CONSTANT for one in left_out)
+        remedy = (
+            "Give images with something in them."
+            if flat
+            else "Give larger images, or train on smaller patches."
+        )
         raise TrainingError(
             f"None of the {len(left_out)} images is at least {min_side} pixels wide "
-            f"and high and has any detail; '{first.name}': {first.reason}. Give larger "
-            "images, or train on smaller patches."
+            f"and high and has any detail; '{first.name}': {first.reason}. {remedy}"
         )
     return planes, left_out
 
@@ -238,5 +246,5 @@ def _why_useless(plane: Plane, min_side: int) -> str:
     if min(height, width) < min_side:
         return f"{height} x {width} px, at least {min_side} needed on each side"
     if not plane.pixels.std() > 0:
-        return "constant within its percentile range"
+        return _CONSTANT
     return ""
