@@ -39,6 +39,17 @@ def test_time_that_a_training_waited_is_none_of_its_pace(now):
     assert clock.waited == 1000.0
 
 
+def test_figures_take_a_small_part_of_the_time(now):
+    clock = Clock(10)
+    assert clock.has_time_for_figures
+    with clock.figures():
+        now.seconds += 3.0
+    now.seconds += 29.0
+    assert not clock.has_time_for_figures
+    now.seconds += 1.0
+    assert clock.has_time_for_figures
+
+
 def test_a_pause_does_not_count_as_time_left(images, recipe, tmp_path, now):
     control, left = Control(), []
     config = recipe(stage={"steps": 5})

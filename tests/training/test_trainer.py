@@ -91,6 +91,21 @@ def test_every_family_can_be_trained(case: Case, folder: Path, tmp_path: Path) -
             train(folder, refused, tmp_path / "n.safetensors")
 
 
+def test_a_stage_of_the_mode_alone_is_measured(folder: Path, tmp_path: Path) -> None:
+    (case,) = next(c.values for c in FIRST if c.id == "linf-0")
+    stage = Stage("mode", 2, {"mode_log_mse": 0.1}, batch=2, patch=4, warmup=1)
+    recipe = TrainConfig("linf", config_dict(case.config), (stage,), device="cpu")
+    events = train(
+        folder / "0.tif",
+        recipe,
+        tmp_path / "m.safetensors",
+        validation=folder / "1.tif",
+    )
+    (told,) = [e for e in events if isinstance(e, Validation)]
+    assert {"psnr_bicubic", "psnr_mode"} <= set(told.metrics)
+    assert told.pictures[0].mode is not None
+
+
 def test_learns_and_writes_a_model_that_describes_itself(
     folder: Path, tmp_path: Path
 ) -> None:

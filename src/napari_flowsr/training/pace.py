@@ -24,6 +24,8 @@ _TRYING = 0.1
 """Of the time that may go into these; a step of each stage is taken in any case."""
 _SHARE = 0.9
 """Of the time that goes into steps; the rest is for figures and checkpoints."""
+_FIGURES = 10
+"""Times as long as figures take, training goes on before the next, in a budget."""
 
 
 class Clock:
@@ -35,6 +37,7 @@ class Clock:
         """Seconds in which it stood still."""
         self.began = self._now()
         self.first: int | None = None
+        self._took, self._told = 0.0, self.began  # of the last figures
 
     def _now(self) -> float:
         return time.monotonic() - self.waited
@@ -46,6 +49,19 @@ class Clock:
         if self.first is None:
             self.first, self.began = step, now
         return pace * (self.total - step)
+
+    @property
+    def has_time_for_figures(self) -> bool:
+        """Whether a tenth of the time since the last ones is what they take."""
+        return self._now() - self._told >= _FIGURES * self._took
+
+    @contextmanager
+    def figures(self) -> Iterator[None]:
+        """Figures are taken in the block."""
+        began = self._now()
+        yield
+        self._told = self._now()
+        self._took = self._told - began
 
     @contextmanager
     def stopped(self) -> Iterator[None]:

@@ -247,8 +247,13 @@ def _stage(
         left = clock.left(run.step)
         yield Step(run.step, run.total, stage.name, loss, terms, rate, left, skipped)
         at_end = taken == stage.steps
-        if held_out and (at_end or run.step % often == 0):
-            yield _validation(run, held_out, stage)
+        wanted = run.step % often == 0
+        if config.minutes is not None:
+            wanted = wanted and clock.has_time_for_figures
+        if held_out and (at_end or wanted):
+            with clock.figures():
+                told = _validation(run, held_out, stage)
+            yield told
         due = at_end or run.step % config.checkpoint_every == 0
         if due and run.save():
             yield Checkpoint(run.step, run.state_file)
