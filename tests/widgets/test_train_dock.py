@@ -24,7 +24,7 @@ from napari_flowsr.widgets.parts.train_picture import LABELS
 from napari_flowsr.widgets.train_dock import TrainDock
 from napari_flowsr.widgets.upscale_dock import UpscaleDock
 
-WAIT = 30_000  # ms; the machine may be busy
+WAIT = 120_000  # ms; the machine may be busy, and torch imports much at first
 
 
 def tiny():
@@ -259,6 +259,19 @@ def test_a_training_survives_the_dock(qtbot, make, viewer, monkeypatch):
         second.run()
     gate.open()
     assert finish(qtbot, second).state == "kept"
+
+
+def test_a_training_is_seen_in_the_docks_of_all_viewers(qtbot, make, monkeypatch):
+    gate = Gate(monkeypatch)
+    first, second = make(), make()
+    first.run()
+    at_gate(qtbot, gate)
+    assert second.training is first.training
+    assert second.bar.pause.isVisibleTo(second)
+    second.keep()
+    gate.open()
+    assert finish(qtbot, first).state == "kept"
+    assert second.bar.status.text() == first.bar.status.text()
 
 
 def test_pause_and_resume(qtbot, dock, monkeypatch):

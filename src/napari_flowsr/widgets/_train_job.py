@@ -35,7 +35,7 @@ from napari_flowsr.widgets._train_request import (
     in_words,
 )
 
-__all__ = ["KIND", "Training", "current", "start"]
+__all__ = ["KIND", "Training", "current", "news", "start"]
 
 KIND = "training"
 
@@ -248,6 +248,14 @@ class Training:
             self.words = str(error)
 
 
+class _News:
+    """Emitted in the main thread."""
+
+    started = Signal(Training)
+    """A training began; docks in other viewers show it too."""
+
+
+news = _News()
 _current: Training | None = None
 
 
@@ -271,4 +279,5 @@ def start(request: Request) -> Training:
             "a time. Wait for it, or stop it."
         )
     _current = Training(request)
+    news.started.emit(_current)
     return _current

@@ -105,6 +105,7 @@ class TrainDock(QWidget):
         self.session.events.connect(self._validate)
         # Held weakly: names are taken, models have gone.
         changes.models.connect(self._collection_changed)
+        _train_job.news.started.connect(self._started)
 
     @property
     def viewer(self) -> Any:
@@ -180,10 +181,13 @@ class TrainDock(QWidget):
         )
         scale = scale_of(record.config)
         training = _train_job.start(Request(record, images or (record.folder,), scale))
-        self.box.show_records(self._interrupted())
-        self._follow(training)
-        self.tabs.setCurrentIndex(1)
         return training.worker
+
+    def _started(self, training: Training) -> None:
+        """Here, or in the dock of another viewer."""
+        if isalive(self) and not self._is_over:  # type: ignore[no-untyped-call]
+            self.box.show_records(self._interrupted())
+            self._follow(training)
 
     def pause_or_resume(self) -> None:
         """Let the computer be free for a while, and go on."""
