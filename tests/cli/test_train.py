@@ -19,9 +19,14 @@ def arguments(tmp_path):
     image = np.kron(rng.integers(0, 250, (30, 30)), np.ones((2, 2)))
     write_image(tmp_path / "hr.png", image.astype(np.uint8))
     model = "{'width': 8, 'blocks': 1, 'steps': 2, 'hidden': 6}"
+    small = {"steps": 2, "batch": 2, "patch": 8}
+    stages = [
+        {"name": "encoder", "losses": {"predict_log_mse": 0.1}, **small},
+        {"name": "flow", "losses": {"nll": 1.0}, **small},
+    ]
     return (
-        "train", tmp_path / "hr.png", "-o", tmp_path / "own.safetensors", "--steps", 2,
-        "--device", "cpu", "--set", f"model={model}",
+        "train", tmp_path / "hr.png", "-o", tmp_path / "own.safetensors",
+        "--device", "cpu", "--set", f"model={model}", "--set", f"stages={stages}",
     )  # fmt: skip
 
 

@@ -49,6 +49,9 @@ def test_what_people_choose_is_in_the_configuration():
     assert max(s.learning_rate for s in found.stages) == pytest.approx(1e-4)
     assert [s.steps for s in shared_out(usual.stages, 1)] == [1, 1, 1]
     assert recipe("compact-2x", seed=5, name="own").name == "own"
+    own = {"name": "own", "steps": 3, "losses": {"nll": 1.0}}
+    (only,) = recipe("compact-2x", stages=[own], batch=2).stages
+    assert (only.name, only.steps, only.batch) == ("own", 3, 2)
 
 
 def test_compact_presets_end_with_encoder_and_flow_together():

@@ -195,6 +195,8 @@ def recipe(
     elif start_from and isinstance(given, str) and "model" not in fields:
         config = _going_on(config, given, start_from)
     changes = dict(fields)
+    if "stages" in fields:
+        config = config.with_(stages=fields["stages"])
     if start_from:
         changes["start_from"] = start_from
     stages = config.stages if steps is None else shared_out(config.stages, steps)
