@@ -217,8 +217,8 @@ def _pairs(
     if bool(source) != (config.degradation.name == PAIRED):
         given_so = "LR images were given" if source else "No LR images were given"
         raise TrainingError(
-            f"{given_so} (lr_source, --lr), but the degradation is '{config.degradation}'. "
-            f"With LR images it is '{PAIRED}'; without, one of "
+            f"{given_so} (lr_source, --lr), but the degradation is "
+            f"'{config.degradation}'. With LR images it is '{PAIRED}'; without, one of "
             f"{', '.join(DEGRADATIONS)}."
         )
     if not source:
