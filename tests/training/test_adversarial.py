@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import run_in_process
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -88,6 +89,13 @@ def gradients(path: Path) -> list[torch.Tensor]:
     ]
 
 
+def slow(config: TrainConfig) -> TrainConfig:
+    """Where gradients vanish Adam goes by their sign; small steps keep that small."""
+    (only,) = config.stages
+    rates = {"learning_rate": 1e-5, "adversary_learning_rate": 1e-5}
+    return config.with_(stages=(replace(only, **rates),))
+
+
 def test_a_run_with_an_adversary_restarts_exactly(
     images: Path, recipe: Recipe, prior: TrainConfig, tmp_path: Path
 ) -> None:
@@ -113,49 +121,56 @@ def test_a_run_with_an_adversary_restarts_exactly(
 
 
 def test_several_processes_are_one_process_with_all_patches(
-    images: Path, recipe: Recipe, prior: TrainConfig, tmp_path: Path
+    images: Path,
+    recipe: Recipe,
+    prior: TrainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # The encoder is freed amid the stage: its gradients are exchanged from then on.
+    freed = replace(stage(nll=1.0), encoder_frozen_until=0.5)
     recipes = {
-        "nll": recipe(stages=(stage(3, nll=1.0),)),
-        "sharp": recipe(stages=(stage(3, nll=1.0, adversarial=0.1),)),
-        "prior": prior,
+        "nll": slow(recipe(stages=(freed,))),
+        "sharp": slow(recipe(stages=(stage(3, nll=1.0, adversarial=0.1),))),
+        "prior": slow(prior),
     }
     (tmp_path / "images").symlink_to(images)
+    losses = {}
     for name, config in recipes.items():
-        list(train(images, config, tmp_path / f"{name}.safetensors"))
+        events = list(train(images, config, tmp_path / f"{name}.safetensors"))
+        losses[name] = [event.loss for event in events if isinstance(event, Step)]
         (tmp_path / f"{name}.json").write_text(json.dumps(config.to_dict()))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    script = Path(__file__).parent / "run_in_process.py"
-    command = [sys.executable, str(script), str(tmp_path), *recipes]
+    script = run_in_process.__file__
+    command = [sys.executable, script, str(tmp_path), *recipes]
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    processes = [
-        subprocess.Popen(
-            command,
-            env={**os.environ, **common, "RANK": rank, "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
+    for key, value in (common | {"RANK": "0"}).items():
+        monkeypatch.setenv(key, value)
+    other = subprocess.Popen(
+        command,
+        env={**os.environ, "RANK": "1", "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
-        said = [process.communicate(timeout=300)[1] for process in processes]
+        run_in_process.run(tmp_path, list(recipes))
+        said = other.communicate(timeout=run_in_process.PATIENCE.seconds)[1]
     finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], said
+        other.kill()
+        other.wait()
+    assert other.returncode == 0, said
     for name in recipes:
+        first, second = (
+            json.loads((tmp_path / f"{name}.{rank}.json").read_text()) for rank in "01"
+        )
+        assert first["weights"] == second["weights"], name
+        assert first["losses"] == second["losses"], name
+        assert first["losses"] == pytest.approx(losses[name], rel=1e-3), name
         paths = [tmp_path / f"{name}{two}.safetensors" for two in ("", ".two")]
         one, two = (torch.cat([g.flatten() for g in gradients(path)]) for path in paths)
-        assert float((one - two).norm()) < 2e-2 * float(one.norm()), name
-        # Where gradients vanish, Adam goes by their sign alone.
-        one, two = (
-            torch.cat([t.float().flatten() for t in load_file(path).values()])
-            for path in paths
-        )
-        close = torch.isclose(one, two, rtol=1e-3, atol=2e-5)
-        assert float(close.float().mean()) > 0.98, name
+        assert float((one - two).norm()) < 1e-2 * float(one.norm()), name
 
 
 def test_an_adversary_learns_to_tell_and_a_maker_to_fool_it() -> None:
@@ -222,8 +237,13 @@ def test_a_rescaling_network_learns_its_three_terms(
     for name, factor in (("rescale_guide", 0.5), ("rescale_latent", 0.8)):
         terms = [step.terms[name] for step in steps]
         assert np.mean(terms[-10:]) < factor * np.mean(terms[:5]), name
-    (told,) = [e.metrics for e in events if isinstance(e, Validation)]
-    assert {"psnr_bicubic", "psnr_mode", "lr_psnr"} == set(told)
+    (told,) = [e for e in events if isinstance(e, Validation)]
+    assert {"psnr_bicubic", "psnr_mode", "lr_psnr"} == set(told.metrics)
+    # The small image is the network's own, in 8 bits; what comes back is shown.
+    small, back = told.pictures[0].lr, told.pictures[0].mode
+    np.testing.assert_allclose(small * 255, np.round(small * 255), atol=1e-3)
+    assert back is not None
+    assert back.shape == told.pictures[0].hr.shape
     compact = replace(config, family="compact", model={"scale": 2})
     with pytest.raises(TrainingError, match="make small images"):
         train(images, compact, tmp_path / "c.safetensors")
@@ -292,8 +312,7 @@ def test_a_time_budget_becomes_steps_once(
     out = tmp_path / "m.safetensors"
     config = recipe(minutes=0.01)
     events = train(images, config, out)
-    first = next(events)
-    assert isinstance(first, Started)
+    first = next(event for event in events if isinstance(event, Started))
     assert first.total == sum(steps for _, steps in first.stages)
     next(e for e in events if isinstance(e, Step) and e.step == 1)
     events.close()

@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,6 @@ import torch
 
 from napari_flowsr.errors import TrainingError
 from napari_flowsr.io.checkpoint import read_model
-from napari_flowsr.training.config import load_config
 from napari_flowsr.training.events import Checkpoint, Finished, Step
 from napari_flowsr.training.losses import LOSSES
 from napari_flowsr.training.state import read_step, state_path
@@ -186,7 +182,7 @@ def test_a_full_disk_keeps_the_former_checkpoint(images, recipe, tmp_path):
 
 def test_the_model_can_be_written_later(images, recipe, tmp_path, monkeypatch):
     from napari_flowsr.errors import ExportError
-    from napari_flowsr.training import trainer
+    from napari_flowsr.training import product
 
     out = tmp_path / OUT
 
@@ -194,7 +190,7 @@ def test_the_model_can_be_written_later(images, recipe, tmp_path, monkeypatch):
         raise ExportError("Could not write it. The disk is full.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "save_model", full)
+        patch.setattr(product, "save_model", full)
         with pytest.raises(TrainingError, match=r"disk is full.*step 6 is kept"):
             list(train(images, recipe(), out))
     events = list(train(images, recipe(), out))
@@ -227,67 +223,3 @@ def test_a_checkpoint_without_younger_fields_goes_on(images, recipe, tmp_path):
     del state["config"]["stages"][0]["hr_noise"]
     torch.save(state, file)
     run_until(train(images, recipe(), out), 2)
-
-
-_PROCESS = """
-import sys
-import torch
-from napari_flowsr.training.config import load_config
-from napari_flowsr.training.run import TrainingRun
-from napari_flowsr.training.trainer import train
-
-images, recipe, output, kept = sys.argv[1:]
-close, weights = TrainingRun.close, {}
-
-def spy(self):
-    weights.update(self.flow.state_dict())
-    close(self)
-
-TrainingRun.close = spy
-events = list(train(images, load_config(recipe), output))
-losses = [event.loss for event in events if hasattr(event, "loss")]
-torch.save({"weights": weights, "losses": losses}, kept)
-"""
-
-
-def test_two_processes_learn_what_one_does(images, recipe, tmp_path):
-    """The encoder is freed amid the stage: its gradients must be exchanged then."""
-    toml = tmp_path / "recipe.toml"
-    toml.write_text(
-        """
-        family = "compact"
-        device = "cpu"
-        model = { scale = 2, width = 4, blocks = 1, steps = 1, hidden = 4 }
-        [[stages]]
-        name = "flow"
-        steps = 4
-        batch = 2
-        patch = 4
-        warmup = 0
-        losses = { nll = 1.0 }
-        encoder_frozen_until = 0.5
-        """
-    )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    command = [sys.executable, "-c", _PROCESS, str(images), str(toml)]
-    processes = [
-        subprocess.Popen(
-            [*command, str(tmp_path / OUT), str(tmp_path / f"{rank}.pt")],
-            env={**os.environ, **shared, "RANK": str(rank)},
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, said = process.communicate(timeout=280)
-        assert process.returncode == 0, said.decode()
-    first, second = (
-        torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)
-    )
-    assert_same(first["weights"], second["weights"])
-    alone = list(train(images, load_config(toml), tmp_path / "alone.safetensors"))
-    losses = [event.loss for event in alone if isinstance(event, Step)]
-    assert first["losses"] == second["losses"] == pytest.approx(losses, rel=1e-3)
