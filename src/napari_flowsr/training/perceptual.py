@@ -26,8 +26,8 @@ SMALLEST = 16
 _BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 """Channels and convolutions of each block, between which the image is halved."""
 _WHERE = (
-    "torchvision's vgg19-dcbb9e9d.pth, "
-    "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+    "torchvision's vgg19-dcbb9e9d.pth, whose address is that of VGG19_Weights in "
+    "https://docs.pytorch.org/vision/stable/models/vgg.html"
 )
 
 
