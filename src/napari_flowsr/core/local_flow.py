@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_flowsr.core.implicit import Axis, corner_weights
-from napari_flowsr.core.scales import sigmoid_scale
+from napari_flowsr.core.nets import soft_bound
+from napari_flowsr.core.scales import sigmoid_scale, tanh_scale
 from napari_flowsr.core.transforms.invconv import (
     exact_inverse,
     log_abs_det,
@@ -29,6 +30,8 @@ from napari_flowsr.core.transforms.invconv import (
 __all__ = ["ImplicitNet", "LocalFlow"]
 
 _CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
+_LARGEST_SHIFT = 5.0
+"""Of a bounded layer, in units of the flow's input."""
 
 
 class ImplicitNet(nn.Module):
@@ -118,11 +121,14 @@ class LocalFlow(nn.Module):
         Length ``D`` of a vector.
     layers : int
         Number ``L`` of conditional layers.
+    bound : float, optional
+        Ours: log-scales are ``bound * tanh(raw / bound)``, and shifts do not go beyond
+        `_LARGEST_SHIFT`, so that the inverse cannot explode.
     """
 
-    def __init__(self, size: int, layers: int) -> None:
+    def __init__(self, size: int, layers: int, bound: float | None = None) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.bound = size, bound
         self.linears = nn.ModuleList(_Linear(size) for _ in range(layers))
         self.last = _Linear(size)
 
@@ -132,11 +138,15 @@ class LocalFlow(nn.Module):
     def parameters_from(self, raw: Tensor) -> Tensor:
         """Scales and shifts from a network's output ``(..., 2 L D)``.
 
-        Per layer D raw scales, then D shifts; s = sigmoid(raw + 2) + 1e-4.
+        Per layer D raw scales, then D shifts; s = sigmoid(raw + 2) + 1e-4 unless they
+        are bounded.
         """
         parts = raw.view(*raw.shape[:-1], len(self.linears), 2, self.size)
         log_scale, shift = parts.unbind(-2)
-        return torch.stack((sigmoid_scale(log_scale).exp(), shift), -2)
+        if self.bound is None:
+            return torch.stack((sigmoid_scale(log_scale).exp(), shift), -2)
+        scale = tanh_scale(log_scale, self.bound).exp()
+        return torch.stack((scale, soft_bound(shift, _LARGEST_SHIFT)), -2)
 
     def forward(self, x: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         """Latents, and the log-determinant ``(B, rows, columns)`` of each vector."""

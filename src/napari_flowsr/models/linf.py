@@ -72,7 +72,7 @@ class LINF(ConditionalFlow):
         self.freq = nn.Conv2d(c.width, hidden, 3, padding=1)
         values = c.channels * c.patch**2
         self.implicit = ImplicitNet(hidden, 2 * values * c.flow_layers, c.mlp_layers)
-        self.flow = LocalFlow(values, c.flow_layers)
+        self.flow = LocalFlow(values, c.flow_layers, c.bound)
         # Features one pixel around a query, a patch that reaches one HR pixel further,
         # the convolution of the features, and the rounding of a window's HR box.
         self.receptive_field = self.encoder.reach + 3 + (c.patch > 1)
@@ -279,7 +279,7 @@ class LINF(ConditionalFlow):
         patches = torch.cat(parts, 1).permute(0, 3, 1, 2)
         residual = F.pixel_shuffle(patches, self.config.patch)
         residual = residual[..., : spec.hr_size[0], : spec.hr_size[1]]
-        return self._interpolated(cond, spec) + 0.5 * residual
+        return self._interpolated(cond, spec) + self.config.residual_scale * residual
 
     def _encoded(
         self, hr: Tensor, cond: Condition
@@ -287,7 +287,7 @@ class LINF(ConditionalFlow):
         """Latents ``(B, D, rows, columns)``, log-determinant of each patch, spec."""
         spec = self.spec_for(hr, cond)
         patch, (_, rows, columns) = self.config.patch, spec.levels[0].shape
-        residual = 2 * (hr - self._interpolated(cond, spec))
+        residual = (hr - self._interpolated(cond, spec)) / self.config.residual_scale
         bottom = rows * patch - spec.hr_size[0]
         right = columns * patch - spec.hr_size[1]
         # Pixels of a patch beyond the image count as 0, as in the training.
@@ -300,7 +300,10 @@ class LINF(ConditionalFlow):
         return z.permute(0, 3, 1, 2), logdet, spec
 
     def patch_log_prob(self, hr: Tensor, cond: Condition) -> Tensor:
-        """Log-density of each patch's residual in [-1, 1] units, ``(B, rows, cols)``.
+        """Log-density of each patch in the flow's units, ``(B, rows, cols)``.
+
+        These are `LINFConfig.residual_scale` of HR units: published networks
+        see residuals in [-1, 1].
 
         The published value per query; patches beyond the image are included on the
         published grid.
@@ -321,7 +324,7 @@ class LINF(ConditionalFlow):
                 f"model, {self.config.patch} pixels. Train on larger patches."
             )
         whole = self.patch_log_prob(hr, cond)[:, :rows, :columns].mean((1, 2))
-        return whole / self.flow.size + math.log(2.0)
+        return whole / self.flow.size - math.log(self.config.residual_scale)
 
     def encode(self, hr: Tensor, cond: Condition) -> Encoded:
         """Map ``hr`` to latents.
@@ -335,8 +338,7 @@ class LINF(ConditionalFlow):
         normal = 0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
         total = total + sum_per_image(normal)
         total = total - sum_per_image(normal[:, :rows, :columns])
-        # The flow works in [-1, 1]: each value of the HR image is doubled.
-        total = total + hr[0].numel() * math.log(2.0)
+        total = total - hr[0].numel() * math.log(self.config.residual_scale)
         return Encoded(Latents((z,), spec), total, cond.lr)
 
 
@@ -349,7 +351,15 @@ def example_configs() -> tuple[LINFConfig, ...]:
     tiny = LINFConfig(scale=2.0, width=5, blocks=1, hidden=6, mlp_layers=1)
     return (
         replace(tiny, flow_layers=2),
-        replace(tiny, encoder="wdsr", expansion=2, patch=3, flow_layers=1),
+        replace(
+            tiny,
+            encoder="wdsr",
+            expansion=2,
+            patch=3,
+            flow_layers=1,
+            residual_scale=0.1,
+            bound=0.75,
+        ),
         replace(tiny, scale=3.0, encoder="rrdb", patch=3, growth=3, flow_layers=1),
         replace(
             tiny, scale=2.0, encoder="rdn", growth=3, convolutions=2, flow_layers=1

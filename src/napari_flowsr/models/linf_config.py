@@ -61,6 +61,12 @@ class LINFConfig:
     """Hidden layers of the implicit network."""
     flow_layers: int = 10
     """Conditional layers of the flow."""
+    residual_scale: float = 0.5
+    """Unit of what the flow sees, in HR units. 0.5 is that of the published networks,
+    [-1, 1]; the typical size of the residual gives a new one unit numbers to learn."""
+    bound: float | None = None
+    """Largest magnitude of a layer's log-scale; shifts are bounded too. ``None`` is the
+    published form, whose inverse may explode."""
     grid: Literal["corrected", "published"] = "corrected"
     """Which patches are computed. ``published``: that of the published evaluation, bit
     for bit, which adds one or more rows and columns and queries those outside of the
@@ -83,16 +89,18 @@ class LINFConfig:
                 f"LINF needs an odd patch and an even hidden; got {self.patch} and "
                 f"{self.hidden}."
             )
-        positive = all(0 < n < math.inf for n in (self.scale_max, self.mlp_ratio))
+        numbers = (self.scale_max, self.mlp_ratio, self.residual_scale, self.bound or 1)
+        positive = all(0 < n < math.inf for n in numbers)
         if (
             not 1 <= self.scale <= 32
             or not positive
             or not math.isfinite(self.res_scale)
         ):
             raise OptionError(
-                "LINF scale is from 1 to 32, scale_max and mlp_ratio are positive, "
-                f"res_scale is a number; got {self.scale:g}, {self.scale_max:g}, "
-                f"{self.mlp_ratio:g} and {self.res_scale:g}."
+                "LINF scale is from 1 to 32; scale_max, mlp_ratio, residual_scale and "
+                f"bound are positive; res_scale is a number; got {self.scale:g}, "
+                f"{self.scale_max:g}, {self.mlp_ratio:g}, {self.residual_scale:g}, "
+                f"{self.bound} and {self.res_scale:g}."
             )
         self._check_attention()
 
