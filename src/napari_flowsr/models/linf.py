@@ -279,7 +279,8 @@ class LINF(ConditionalFlow):
         patches = torch.cat(parts, 1).permute(0, 3, 1, 2)
         residual = F.pixel_shuffle(patches, self.config.patch)
         residual = residual[..., : spec.hr_size[0], : spec.hr_size[1]]
-        return self._interpolated(cond, spec) + self.config.residual_scale * residual
+        unit: float = self.config.residual_scale
+        return self._interpolated(cond, spec) + unit * residual
 
     def _encoded(
         self, hr: Tensor, cond: Condition
