@@ -9,6 +9,7 @@ import torch
 import napari_flowsr as flowsr
 from napari_flowsr.errors import Cancelled
 from napari_flowsr.inference import rescale as inference_rescale
+from napari_flowsr.io import collection
 from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.io.images import read_image, write_image
 from napari_flowsr.models._registry import build
@@ -189,7 +190,10 @@ def test_bad_options_are_told_before_the_work(cli, picture, tmp_path, monkeypatc
     assert (tmp_path / "cell-small.ome.tif").read_bytes() == b"mine"
 
 
-def test_without_a_model_it_says_how_to_get_one(cli, picture, rescaler):
+def test_without_a_model_it_says_how_to_get_one(
+    cli, picture, rescaler, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(collection, "builtin_folder", lambda: tmp_path / "none")
     rescaler.unlink()
     done = cli("rescale", "down", picture)
     assert done.status == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from pathlib import Path
@@ -57,7 +58,9 @@ def parse(command: str) -> None:
 def test_every_command_of_a_page_can_be_given(page):
     for command in commands(page):
         try:
-            parse(command)
+            # Options such as --list-presets answer at once, and that is the end.
+            with contextlib.suppress(typer.Exit):
+                parse(command)
         except USAGE_ERROR as error:
             pytest.fail(f"napari-flowsr {command}: {error.format_message()}")
 
@@ -66,11 +69,10 @@ def test_commands_are_found_and_wrong_ones_refused():
     readme = commands(ROOT / "README.md")
     assert "demo" in readme
     assert "upscale cell.tif cell-2x.ome.tif -n 8 --outputs samples,mean,std" in readme
-    (train, export) = commands(ROOT / "recipes" / "micro-2x.toml")
+    (train,) = commands(ROOT / "recipes" / "micro-2x.toml")
     assert train.startswith(
         "train FOLDER --config recipes/micro-2x.toml --set manifest"
     )
-    assert "--half" in export
     assert len(commands(ROOT / "src/napari_flowsr/cli/upscale.py")) == 3
     for wrong in (
         "models export micro-4x.safetensors --half",  # no TARGET

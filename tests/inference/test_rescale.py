@@ -27,6 +27,7 @@ from napari_flowsr.errors import (
     UnstableDecodeError,
 )
 from napari_flowsr.inference.rescale import Made, down
+from napari_flowsr.io import collection
 from napari_flowsr.models.card import Model, ModelCard, Normalisation
 from napari_flowsr.models.hcflow_rescale import HCFlowRescale, HCFlowRescaleConfig
 
@@ -358,7 +359,8 @@ def test_models_that_only_enlarge_are_refused(model, image):
             call(image, model)
 
 
-def test_the_missing_default_model_says_how_to_get_one(image):
+def test_the_missing_default_model_says_how_to_get_one(image, tmp_path, monkeypatch):
+    monkeypatch.setattr(collection, "builtin_folder", lambda: tmp_path)
     with pytest.raises(ModelNotFoundError, match="models import FILE"):
         flowsr.rescale_down(image)
     with pytest.raises(ModelNotFoundError, match="nowhere"):

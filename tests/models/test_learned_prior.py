@@ -20,6 +20,7 @@ from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionErro
 from napari_flowsr.io.checkpoint import read_model, save_model
 from napari_flowsr.io.collection import load_model
 from napari_flowsr.io.priors import (
+    builtin_prior_folder,
     find_prior,
     import_prior,
     prior_folder,
@@ -337,7 +338,8 @@ def test_imported_and_found_by_name(
     monkeypatch.setenv("NAPARI_FLOWSR_HOME", str(tmp_path / "home"))
     model, prior = files
     assert import_prior(prior, "sharp") == "sharp"
-    assert prior_names() == ["sharp"]
+    builtin = {path.stem for path in builtin_prior_folder().glob("*.safetensors")}
+    assert set(prior_names()) - builtin == {"sharp"}
     assert find_prior("sharp").parent == prior_folder()
     loaded = load_model(model, device="cpu", prior="sharp")
     assert loaded.card.prior["name"] == "sharp"

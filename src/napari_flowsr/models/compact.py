@@ -180,7 +180,7 @@ def example_configs() -> tuple[CompactConfig, ...]:
     return (
         CompactConfig(scale=2, width=8, blocks=1, steps=2, hidden=6),
         CompactConfig(
-            scale=3, channels=3, width=4, blocks=1, expansion=3, steps=1, hidden=4
+            scale=3, channels=3, width=6, blocks=1, expansion=2, steps=1, hidden=4
         ),
         CompactConfig(
             scale=4, width=8, blocks=2, steps=2, hidden=8, residual_scale=0.1

@@ -354,6 +354,7 @@ def example_configs() -> tuple[LINFConfig, ...]:
         replace(tiny, flow_layers=2),
         replace(
             tiny,
+            scale=3.0,
             encoder="wdsr",
             expansion=2,
             patch=3,
