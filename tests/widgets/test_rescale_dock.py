@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 
 import napari_flowsr as flowsr
 from napari_flowsr.errors import OptionError
+from napari_flowsr.io import collection
 from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models.card import Model, ModelCard
@@ -301,6 +302,7 @@ def test_labels_and_masks_are_refused_with_the_reason(dock, viewer, image):
 
 def test_models_that_only_enlarge_are_not_offered(qtbot, viewer, monkeypatch, tmp_path):
     monkeypatch.setenv("NAPARI_FLOWSR_HOME", str(tmp_path))
+    monkeypatch.setattr(collection, "builtin_folder", lambda: tmp_path / "none")
     widget = RescaleDock(viewer)
     qtbot.addWidget(widget)
     assert widget.form.input.model.box.count() == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari.components import ViewerModel
 from test_rescale_dock import rescaler
 
-from napari_flowsr.io import catalogue
+from napari_flowsr.io import catalogue, collection
 from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets.rescale_dock import RescaleDock
@@ -13,6 +13,7 @@ from napari_flowsr.widgets.rescale_dock import RescaleDock
 
 def test_it_says_how_to_get_another(qtbot, tmp_path, monkeypatch, image):
     monkeypatch.setenv("NAPARI_FLOWSR_HOME", str(tmp_path))
+    monkeypatch.setattr(collection, "builtin_folder", lambda: tmp_path / "none")
     (tmp_path / "models").mkdir()
     made = rescaler()
     for name in ("mine", "other"):
