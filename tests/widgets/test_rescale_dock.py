@@ -302,7 +302,10 @@ def test_labels_and_masks_are_refused_with_the_reason(dock, viewer, image):
 
 def test_models_that_only_enlarge_are_not_offered(qtbot, viewer, monkeypatch, tmp_path):
     monkeypatch.setenv("NAPARI_FLOWSR_HOME", str(tmp_path))
-    monkeypatch.setattr(collection, "builtin_folder", lambda: tmp_path / "none")
+    builtin, name = tmp_path / "builtin", "micro-2x.safetensors"
+    builtin.mkdir()
+    (builtin / name).symlink_to(collection.builtin_folder() / name)
+    monkeypatch.setattr(collection, "builtin_folder", lambda: builtin)
     widget = RescaleDock(viewer)
     qtbot.addWidget(widget)
     assert widget.form.input.model.box.count() == 0
