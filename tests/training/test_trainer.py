@@ -111,17 +111,17 @@ def test_learns_and_writes_a_model_that_describes_itself(
     folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "tiny.safetensors"
-    events = list(train(folder, config(60, validate_every=20), out, validation=folder))
+    events = list(train(folder, config(80, validate_every=20), out, validation=folder))
     losses = [e.loss for e in events if isinstance(e, Step) and e.stage == "flow"]
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.3
     told = [e.metrics for e in events if isinstance(e, Validation)]
     gains = [m["psnr_predict"] - m["psnr_bicubic"] for m in told]
-    assert gains[-1] > max(gains[0], 0.05)  # dB over bicubic, on its training images
+    assert gains[-1] > max(gains[0], 0.1)  # dB over bicubic, on its training images
     assert isinstance(events[-1], Finished)
     model = read_model(out)
     assert model.card.name == "tiny"
     assert model.card.licence == "BSD-3-Clause"
-    assert model.card.training["steps"] == 120
+    assert model.card.training["steps"] == 160
     assert model.card.training["config"]["stages"][1]["losses"] == {"nll": 1.0}
     json.dumps(dict(model.card.training))
 
