@@ -228,6 +228,23 @@ def test_a_real_interruption_ends_with_130(picture, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
+def test_an_interruption_amid_an_import_ends_with_130_too(tmp_path):
+    # Dataclasses and named tuples are made by exec of text.
+    (tmp_path / "interrupted.py").write_text(
+        "import sys\n"
+        "from napari_flowsr.cli import app\n"
+        "app.app = lambda **_: exec('raise KeyboardInterrupt')\n"
+        "sys.exit(app.run([]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"], cwd=tmp_path, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert "half-written" in done.stderr
+
+
 # --- batch --------------------------------------------------------------------
 
 

@@ -91,6 +91,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     with ending_signals() as ending:
         status = _run(arguments)
         if status == INTERRUPTED:
+            # CPython remembers an interruption amid code given as text (a dataclass
+            # being made by an import), though it was caught, and under `python -m`
+            # ends by the signal instead of our status. Running other text forgets it.
+            exec("")  # noqa: S102
             typer.secho(
                 "Stopped. No half-written file was left.", fg="yellow", err=True
             )
