@@ -38,13 +38,7 @@ def plain(
             measure(
                 paths,
                 subject.model,
-                n=plan.n,
-                temperature=plan.temperature,
-                scale=subject.scale,
-                seed=plan.seed,
-                side=plan.side,
-                limit=plan.limit,
-                lr_source=plan.lr or None,
+                **plan.options(subject),
                 progress=tell_share,
                 keep=keep,
             )

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_flowsr.core.encoders.block import ResidualBlock
 from napari_flowsr.core.latents import Latents
 from napari_flowsr.core.nets import DenseNet
 from napari_flowsr.core.prior import LatentModule
@@ -182,20 +183,6 @@ class UNet(nn.Module):
         return out[..., :height, :width]
 
 
-class _ResidualBlock(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.body(x)
-        return out
-
-
 class LatentEDSR(nn.Module):
     """EDSR-baseline's residual blocks with one long skip, then a convolution.
 
@@ -207,7 +194,7 @@ class LatentEDSR(nn.Module):
         self, c_in: int, c_out: int, blocks: int, *, has_tail: bool = True
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [_ResidualBlock(c_in) for _ in range(blocks)]
+        layers: list[nn.Module] = [ResidualBlock(c_in) for _ in range(blocks)]
         if has_tail:
             layers.append(nn.Conv2d(c_in, c_in, 3, padding=1))
         self.body = nn.Sequential(*layers)

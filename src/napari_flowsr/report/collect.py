@@ -139,13 +139,7 @@ def measure_subject(
     result = evaluate(
         paths,
         subject.model,
-        n=plan.n,
-        temperature=plan.temperature,
-        scale=subject.scale,
-        seed=plan.seed,
-        side=plan.side,
-        limit=plan.limit,
-        lr_source=plan.lr or None,
+        **plan.options(subject),
         progress=meter.images,
         keep=measured,
     )

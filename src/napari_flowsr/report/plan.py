@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference.options import check_count, check_scale
@@ -72,6 +72,18 @@ class Plan:
             )
         ordered = tuple(sorted({float(t) for t in self.temperatures}))
         object.__setattr__(self, "temperatures", ordered)
+
+    def options(self, subject: Subject) -> dict[str, Any]:
+        """Options of `metrics.evaluate.evaluate` for a subject."""
+        return {
+            "n": self.n,
+            "temperature": self.temperature,
+            "scale": subject.scale,
+            "seed": self.seed,
+            "side": self.side,
+            "limit": self.limit,
+            "lr_source": self.lr or None,
+        }
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from napari_flowsr.core.encoders.block import ResidualBlock
+
 __all__ = ["EDSR"]
-
-
-class _ResidualBlock(nn.Module):
-    def __init__(self, width: int, res_scale: float) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, padding=1),
-        )
-        self.res_scale = res_scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.res_scale * self.body(x)
-        return out
 
 
 class EDSR(nn.Module):
@@ -49,7 +36,7 @@ class EDSR(nn.Module):
         super().__init__()
         self.head = nn.Conv2d(channels, width, 3, padding=1)
         layers: list[nn.Module] = [
-            _ResidualBlock(width, res_scale) for _ in range(blocks)
+            ResidualBlock(width, res_scale=res_scale) for _ in range(blocks)
         ]
         self.body = nn.Sequential(*layers, nn.Conv2d(width, width, 3, padding=1))
         self.reach = 2 * blocks + 2

@@ -13,22 +13,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from napari_flowsr.core.encoders.block import ResidualBlock
+
 __all__ = ["WDSR"]
-
-
-class _WideBlock(nn.Module):
-    def __init__(self, width: int, expansion: int) -> None:
-        super().__init__()
-        wide = width * expansion
-        self.body = nn.Sequential(
-            nn.Conv2d(width, wide, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(wide, width, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.body(x)
-        return out
 
 
 class WDSR(nn.Module):
@@ -52,7 +39,7 @@ class WDSR(nn.Module):
         super().__init__()
         self.head = nn.Conv2d(channels, width, 3, padding=1)
         self.body = nn.Sequential(
-            *(_WideBlock(width, expansion) for _ in range(blocks))
+            *(ResidualBlock(width, expansion) for _ in range(blocks))
         )
         self.reach = 2 * blocks + 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from qtpy.compat import isalive
@@ -15,18 +14,18 @@ from qtpy.QtWidgets import (
     QSpinBox,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_flowsr.models.card import ModelCard
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets.parts.fields import Bindings, find_data
+from napari_flowsr.widgets.parts.folded_fields import FoldedFields
 from napari_flowsr.widgets.parts.prior_warning import PriorWarning
 from napari_flowsr.widgets.parts.scale_fields import ScaleFields
 
 __all__ = ["AdvancedFields", "NanFields", "devices"]
 
 
-class AdvancedFields(QCollapsible):
+class AdvancedFields(FoldedFields):
     """Scale, prior, noise, NaN pixels, consistency, device and tile.
 
     Parameters
@@ -36,9 +35,8 @@ class AdvancedFields(QCollapsible):
     """
 
     def __init__(self, bindings: Bindings) -> None:
-        super().__init__("More options")
+        super().__init__(bindings)
         self._listed: set[str] = set()  # learned priors
-        self.session, self._bindings = bindings.session, bindings
         inner = QWidget()
         rows = QFormLayout(inner)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -47,14 +45,6 @@ class AdvancedFields(QCollapsible):
         self.restore = QPushButton("Restore defaults")
         rows.addRow("", self.restore)
         self.addWidget(inner)
-        self._told: set[str] = set()
-
-    def unfold_for(self, problems: Iterable[str]) -> None:
-        """Show the fields if one of them has a problem that it did not have before."""
-        own = self._bindings.names_in(self).intersection(problems)
-        if own - self._told:
-            self.expand(animate=False)
-        self._told = own
 
     def _image_options(self, rows: QFormLayout) -> None:
         self.scales = ScaleFields(rows, self._bindings)

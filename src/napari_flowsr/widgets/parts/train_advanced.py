@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from qtpy.QtWidgets import (
@@ -14,11 +13,11 @@ from qtpy.QtWidgets import (
     QSpinBox,
     QWidget,
 )
-from superqt import QCollapsible
 
-from napari_flowsr.widgets._train_session import TrainSession, default_folder
+from napari_flowsr.widgets._train_session import default_folder
 from napari_flowsr.widgets.parts.advanced_fields import devices
 from napari_flowsr.widgets.parts.fields import Bindings
+from napari_flowsr.widgets.parts.folded_fields import FoldedFields
 from napari_flowsr.widgets.parts.train_data_fields import FolderField
 
 __all__ = ["TrainAdvanced"]
@@ -26,7 +25,7 @@ __all__ = ["TrainAdvanced"]
 _USUAL = "the preset's"
 
 
-class TrainAdvanced(QCollapsible):
+class TrainAdvanced(FoldedFields):
     """Seed, batch, patch, learning rate, device, folder, and what is shown.
 
     Parameters
@@ -36,9 +35,7 @@ class TrainAdvanced(QCollapsible):
     """
 
     def __init__(self, bindings: Bindings) -> None:
-        super().__init__("More options")
-        self.session: TrainSession = bindings.session
-        self._bindings = bindings
+        super().__init__(bindings)
         inner = QWidget()
         rows = QFormLayout(inner)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -88,14 +85,6 @@ class TrainAdvanced(QCollapsible):
         self.restore = QPushButton("Restore defaults")
         rows.addRow("", self.restore)
         self.addWidget(inner)
-        self._told: set[str] = set()
-
-    def unfold_for(self, problems: Iterable[str]) -> None:
-        """Show the fields if one of them has a problem that it did not have before."""
-        own = self._bindings.names_in(self).intersection(problems)
-        if own - self._told:
-            self.expand(animate=False)
-        self._told = own
 
     def _bind(self, name: str, widget: Any, changed: Any, read: Any) -> None:
         def write(value: Any) -> None:
