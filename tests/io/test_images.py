@@ -517,13 +517,25 @@ def test_zarr_levels_cover_the_same_area(tmp_path):
         np.testing.assert_allclose(level[:, :-1], expected[:, :-1], rtol=1e-5)
 
 
-def test_zarr_has_rgb_as_channels(tmp_path, rng):
-    array = rng.integers(0, 255, (20, 30, 3), np.uint8)
-    write_image(tmp_path / "a.zarr", array, axes="YXS")
+@pytest.mark.parametrize("components", [3, 4])
+def test_zarr_keeps_colour_as_channels_and_gives_it_back(tmp_path, rng, components):
+    import zarr
+
+    array = rng.integers(0, 255, (2, 9, 11, components), dtype=np.uint8)
+    write_image(tmp_path / "a.zarr", array, axes="ZYXS")
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="r")
+    assert group["0"].shape == (components, 2, 9, 11)
     back = read_image(tmp_path / "a.zarr")
-    assert back.axes == "CYX"
-    assert back.channel_names == ("red", "green", "blue")
-    np.testing.assert_array_equal(back.data, np.moveaxis(array, -1, 0))
+    assert back.axes == "ZYXS"
+    np.testing.assert_array_equal(back.data, array)
+
+
+def test_zarr_channels_of_other_names_stay_channels(tmp_path, rng):
+    array = rng.integers(0, 255, (3, 9, 11), dtype=np.uint8)
+    names = ("red", "green", "DAPI")
+    write_image(tmp_path / "a.zarr", array, axes="CYX", channel_names=names)
+    back = read_image(tmp_path / "a.zarr")
+    assert (back.axes, back.channel_names) == ("CYX", names)
 
 
 def test_a_plain_zarr_array_is_refused_and_left_as_it_is(tmp_path):

@@ -192,6 +192,9 @@ def _channels(names: Sequence[str], array: Any) -> list[dict[str, Any]]:
 def read_ome_zarr(path: str | Path) -> ImageFile:
     """Read the finest level of an OME-Zarr image, version 0.4 or 0.5.
 
+    Channels named red, green and blue (and alpha), as `write_ome_zarr` calls them, are
+    a colour image.
+
     Raises
     ------
     ImageError
@@ -227,6 +230,11 @@ def read_ome_zarr(path: str | Path) -> ImageFile:
             if a["name"] in ("x", "y", "z") and factor is not None:
                 sizes[a["name"].upper()] = float(value) * factor
     channels = ome.get("omero", {}).get("channels", ())
+    labels = tuple(str(c.get("label", "")) for c in channels)
+    if "C" in axes and labels in (_RGB[:3], _RGB):
+        # OME-Zarr has no samples; `write_ome_zarr` makes channels of them.
+        data = np.moveaxis(data, axes.index("C"), -1)
+        axes, labels = axes.replace("C", "") + "S", ()
     metadata = {"format": "OME-Zarr", "series": 1}
     if NAMESPACE in attributes:
         metadata[NAMESPACE] = attributes[NAMESPACE]
@@ -235,6 +243,6 @@ def read_ome_zarr(path: str | Path) -> ImageFile:
         axes,
         pixel_size=sizes or None,
         unit="µm" if sizes else "pixel",
-        channel_names=tuple(str(c.get("label", "")) for c in channels),
+        channel_names=labels,
         metadata=metadata,
     )
