@@ -228,6 +228,55 @@ def test_one_condition_serves_many_samples(flow: ConditionalFlow) -> None:
         assert largest(flow.decode(own, cond), together[i : i + 1]) < 1e-10
 
 
+def _is_plain(flow: ConditionalFlow) -> bool:
+    """Whether the condition already is all that decoding needs: one scale a pixel."""
+    return flow.family == "l1"
+
+
+@over_flows
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@torch.no_grad()
+def test_a_prepared_condition_changes_nothing(
+    flow: ConditionalFlow, layout: torch.memory_format
+) -> None:
+    flow = flow.double()
+    lr = lr_image(flow, 5, 4).contiguous(memory_format=layout)
+    plain, prepared = flow.condition(lr), flow.condition(lr)
+    latents = noise(flow, plain, samples=3)
+    size = prepared.nbytes
+    assert flow.prepare(prepared, latents.spec).nbytes > size or _is_plain(flow)
+    size = prepared.nbytes
+    expected, got = flow.decode(latents, plain), flow.decode(latents, prepared)
+    assert largest(expected, got) < 1e-12 * (1 + float(expected.abs().max()))
+    assert prepared.nbytes == size
+
+
+@over_flows
+def test_a_condition_is_not_prepared_where_gradients_are(flow: ConditionalFlow) -> None:
+    flow = flow.double()
+    cond = flow.condition(lr_image(flow, 2, 2))
+    latents = noise(flow, cond)
+    size = flow.prepare(cond, latents.spec).nbytes
+    with torch.no_grad():
+        assert flow.prepare(cond, latents.spec).nbytes > size or _is_plain(flow)
+    levels = tuple(level.requires_grad_() for level in latents.levels)
+    hr = flow.decode(Latents(levels, latents.spec), cond)
+    grads = torch.autograd.grad(hr.square().sum(), levels)
+    assert all(bool(grad.abs().sum() > 0) for grad in grads)
+
+
+@over_flows
+@torch.no_grad()
+def test_a_condition_too_large_is_not_prepared(
+    flow: ConditionalFlow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("prepared_bytes", "table_bytes"):
+        monkeypatch.setattr(type(flow), limit, 1, raising=False)
+    cond = flow.condition(lr_image(flow, 2, 2))
+    size = cond.nbytes
+    assert flow.prepare(cond, noise(flow, cond).spec).nbytes == size
+
+
 @over_flows
 @torch.no_grad()
 def test_seeds_and_temperature(flow: ConditionalFlow) -> None:

@@ -17,6 +17,7 @@ from napari_flowsr.errors import OptionError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_flowsr.core.folding import Program
     from napari_flowsr.core.hierarchy import Hierarchy
     from napari_flowsr.core.latents import Latents, LatentSpec
 
@@ -75,7 +76,15 @@ class HierarchicalFlow(ConditionalFlow):
 
     def decode(self, latents: Latents, cond: Condition) -> Tensor:
         """Map latents to an HR image."""
+        prepared = self.prepared(cond)
+        if prepared is not None:
+            (features,) = cond.features
+            return self.flow.decode(latents.levels, cond.lr, features, prepared)
         return self.inverse(latents, cond)[0]
+
+    def programs(self) -> tuple[Program, ...]:
+        """Two a level; only the first sees the LR image alone."""
+        return self.flow.programs()
 
     def inverse(self, latents: Latents, cond: Condition) -> tuple[Tensor, Tensor]:
         """HR image as `decode`, and the log-determinant ``(B,)`` of that direction."""

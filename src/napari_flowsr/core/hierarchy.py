@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_flowsr.core.encoders.trunks import TwoTrunks
+from napari_flowsr.core.folding import Prepared, Program, fold
 from napari_flowsr.core.latents import LatentLevel, LatentSpec
 from napari_flowsr.core.scales import LogScale, arctan_scale
 from napari_flowsr.core.step import coupling_step
@@ -183,6 +184,42 @@ class Hierarchy(nn.Module):
             x, of_squeeze = level.squeeze.inverse(x)
             logdet = logdet + of_detail + of_steps + of_squeeze
         return x, logdet
+
+    def programs(self) -> tuple[Program, ...]:
+        """For decoding alone: of each level from the coarsest on, of detail and image.
+
+        The first sees `features`; details of other levels see the sample, images
+        nothing.
+        """
+        found = []
+        for level, gone in zip(
+            reversed(self._ordered()), reversed(self._gone), strict=True
+        ):
+            found.append(fold(level.conditional, gone))
+            found.append(fold(level.steps, level.kept + gone))
+        return tuple(found)
+
+    def decode(
+        self,
+        latents: Sequence[Tensor],
+        lr: Tensor,
+        features: Tensor,
+        prepared: Prepared,
+    ) -> Tensor:
+        """As `inverse`, by `programs` and what the first made ready, no ``logdet``."""
+        x = lr.expand(latents[0].shape[0], -1, -1, -1)
+        coarser: list[Tensor] = []
+        parts = iter(prepared)
+        levels = zip(reversed(self._ordered()), reversed(latents), strict=True)
+        for level, z in levels:
+            own = level.encoder(x, coarser) if coarser else features
+            coarser = [own, *coarser]
+            (of_detail, ready), (of_image, _) = next(parts), next(parts)
+            ready = of_detail.ready(own) if ready is None else ready
+            detail = of_detail.decode(z, ready)
+            x = of_image.decode(torch.cat((x, detail), 1), ())
+            x, _ = level.squeeze.inverse(x)
+        return x
 
     @property
     def reach(self) -> int:

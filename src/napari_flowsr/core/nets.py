@@ -48,10 +48,15 @@ class ConvNorm(nn.Module):
         if self.training and not norm.initialized:
             out: Tensor = norm(self._convolve(x, u, self.weight, None))[0]
             return out
+        return self._convolve(x, u, *self.folded())
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the one convolution that this is."""
         # (h + b) exp(l) goes into the kernel: no pass over the activations for it.
-        scale = norm.logs.exp()
-        weight = self.weight * scale.view(-1, 1, 1, 1)
-        return self._convolve(x, u, weight, (norm.bias * scale).flatten())
+        scale = self.actnorm.logs.exp()
+        return self.weight * scale.view(-1, 1, 1, 1), (
+            self.actnorm.bias * scale
+        ).flatten()
 
     def _convolve(
         self, x: Tensor, u: Tensor | None, weight: Tensor, bias: Tensor | None
@@ -74,9 +79,12 @@ class ZeroConv(nn.Module):
         self.logs = nn.Parameter(torch.zeros(c_out, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, *self.folded(), padding=1)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the one convolution that this is."""
         scale = torch.exp(3 * self.logs)
-        weight = self.weight * scale[..., None]
-        return F.conv2d(x, weight, self.bias * scale.flatten(), padding=1)
+        return self.weight * scale[..., None], self.bias * scale.flatten()
 
 
 class PredictorNet(nn.Sequential):
@@ -109,6 +117,11 @@ class PredictorNet(nn.Sequential):
             ZeroConv(hidden, c_out),
         )
         self.bound = bound
+
+    def convolutions(self) -> tuple[ConvNorm, ConvNorm, ZeroConv]:
+        """The three convolutions, in order."""
+        first, _, middle, _, last = self
+        return first, middle, last  # type: ignore[return-value]
 
     def forward(self, x: Tensor, u: Tensor | None = None) -> Tensor:
         if math.isfinite(self.bound):

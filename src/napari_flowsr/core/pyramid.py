@@ -15,6 +15,7 @@ from operator import mul
 
 from torch import Tensor, nn
 
+from napari_flowsr.core.folding import Prepared, Program, fold
 from napari_flowsr.core.latents import LatentLevel, LatentSpec
 from napari_flowsr.core.transforms.base import Compose, Transform, zero_per_image
 from napari_flowsr.core.transforms.split import SplitGaussian
@@ -74,9 +75,11 @@ class Pyramid(nn.Module):
         super().__init__()
         self.levels = nn.ModuleList()
         self._gone: list[int] = []
+        self._channels: list[int] = []
         self._cells = tuple(accumulate(squeezes, mul))
         for number, factor in enumerate(squeezes, 1):
             channels *= factor**2
+            self._channels.append(channels)
             body = Compose(
                 [
                     *(transition(channels) for _ in range(transitions)),
@@ -138,6 +141,24 @@ class Pyramid(nn.Module):
             logdet = logdet + term
             x, _ = level.squeeze.inverse(x)
         return x, logdet
+
+    def programs(self) -> tuple[Program, ...]:
+        """The steps of each level for decoding alone, finest first."""
+        return tuple(
+            fold(level.steps, channels)
+            for level, channels in zip(self._ordered(), self._channels, strict=True)
+        )
+
+    def decode(self, latents: Sequence[Tensor], prepared: Prepared) -> Tensor:
+        """As `inverse`, by `programs` and what they made ready, without ``logdet``."""
+        *finer, x = latents
+        levels = list(zip(self._ordered(), prepared, strict=True))
+        for level, (program, tensors) in reversed(levels):
+            if level.split is not None:
+                x, _ = level.split.inverse(x, finer.pop())
+            x = program.decode(x, tensors or ())
+            x, _ = level.squeeze.inverse(x)
+        return x
 
     @property
     def reach(self) -> int:

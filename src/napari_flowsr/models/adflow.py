@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from napari_flowsr.core.folding import Program
     from napari_flowsr.core.latents import Latents, LatentSpec
     from napari_flowsr.core.transforms.base import Transform
 
@@ -195,8 +196,15 @@ class AdFlow(ConditionalFlow):
         levels = latents.levels
         if self.base is not None:
             levels = tuple(self.base.inverse(level)[0] for level in levels)
+        prepared = self.prepared(cond)
+        if prepared is not None:
+            return self.flow.decode(levels, prepared)
         hr, _ = self.flow.inverse(levels, cond.features)
         return hr
+
+    def programs(self) -> tuple[Program, ...]:
+        """One a level."""
+        return self.flow.programs()
 
     def predict(self, lr: Tensor) -> Tensor:
         """The encoder's own HR image, for a pre-training as SRFlow's."""

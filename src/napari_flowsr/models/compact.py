@@ -28,7 +28,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,12 +37,16 @@ from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.encoders.edsr import EDSR
 from napari_flowsr.core.encoders.wdsr import WDSR
 from napari_flowsr.core.flow import ConditionalFlow, Encoded
+from napari_flowsr.core.folding import Program, Seen, fold
 from napari_flowsr.core.latents import LatentLevel, Latents, LatentSpec
 from napari_flowsr.core.nets import soft_bound
 from napari_flowsr.core.scales import tanh_scale
 from napari_flowsr.core.step import conditional_step
 from napari_flowsr.core.transforms.actnorm import ActNorm
 from napari_flowsr.core.transforms.base import Compose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["CONFIG", "FLOW", "Compact", "CompactConfig", "example_configs"]
 
@@ -153,9 +157,22 @@ class Compact(ConditionalFlow):
 
     def decode(self, latents: Latents, cond: Condition) -> Tensor:
         features, mean = cond.features
-        x, _ = self.flow.inverse(latents.levels[0], features)
+        prepared = self.prepared(cond)
+        if prepared is not None:
+            ((program, ready),) = prepared
+            x = program.decode(latents.levels[0], ready or ())
+        else:
+            x, _ = self.flow.inverse(latents.levels[0], features)
         squeezed = mean + self.config.residual_scale * x
         return F.pixel_shuffle(squeezed, self.config.scale)
+
+    def programs(self) -> tuple[Program, ...]:
+        """One: there is one level."""
+        return (fold(self.flow, self.config.channels * self.config.scale**2),)
+
+    def seen(self, cond: Condition) -> Sequence[Seen]:
+        """The bounded features; the mean is added after the flow."""
+        return cond.features[:1]
 
     @property
     def latent_reach(self) -> int:

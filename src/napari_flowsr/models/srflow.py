@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.encoders.rrdb import RRDB
+from napari_flowsr.core.features import StackedFeatures
 from napari_flowsr.core.flow import ConditionalFlow, Encoded
 from napari_flowsr.core.pyramid import Pyramid
 from napari_flowsr.core.scales import sigmoid_scale
@@ -26,8 +27,11 @@ from napari_flowsr.core.step import conditional_step, transition_step
 from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor, nn
 
+    from napari_flowsr.core.folding import Program, Seen
     from napari_flowsr.core.latents import Latents, LatentSpec
 
 __all__ = ["CONFIG", "FLOW", "SRFlow", "SRFlowConfig", "example_configs"]
@@ -149,7 +153,24 @@ class SRFlow(ConditionalFlow):
 
     def decode(self, latents: Latents, cond: Condition) -> Tensor:
         """Map latents to an HR image."""
+        prepared = self.prepared(cond)
+        if prepared is not None:
+            return self.flow.decode(latents.levels, prepared)
         return self.inverse(latents, cond)[0]
+
+    def programs(self) -> tuple[Program, ...]:
+        """One a level."""
+        return self.flow.programs()
+
+    def seen(self, cond: Condition) -> Sequence[Seen]:
+        """Features of each level; finer than the LR image, taps are enlarged maps."""
+        width, taps = self.config.width, self.config.stacked_blocks
+        return [
+            StackedFeatures.of(u, width)
+            if taps and u.shape[-1] > cond.lr.shape[-1]
+            else u
+            for u in cond.features
+        ]
 
     def inverse(self, latents: Latents, cond: Condition) -> tuple[Tensor, Tensor]:
         """HR image as `decode`, and the log-determinant ``(B,)`` of that direction."""

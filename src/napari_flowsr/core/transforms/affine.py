@@ -49,7 +49,8 @@ class AffineInjector(Transform):
         self.net = net
         self.log_scale = log_scale
 
-    def _shift_logs(self, u: Tensor | None) -> tuple[Tensor, Tensor]:
+    def shift_logs(self, u: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Shift and log-scale ``(B or 1, C, H, W)`` given ``u``."""
         if u is None:
             raise SizeError(
                 "The affine injector needs the encoded LR image u; got None."
@@ -58,10 +59,10 @@ class AffineInjector(Transform):
         return shift, self.log_scale(h)
 
     def forward(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _apply(x, *self._shift_logs(u))
+        return _apply(x, *self.shift_logs(u))
 
     def inverse(self, z: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _undo(z, *self._shift_logs(u))
+        return _undo(z, *self.shift_logs(u))
 
 
 class ConditionalAffineCoupling(Transform):

@@ -64,23 +64,24 @@ class Compose(Transform):
         super().__init__()
         self.transforms = nn.ModuleList(transforms)
 
-    def _ordered(self) -> Sequence[Transform]:
+    def ordered(self) -> Sequence[Transform]:
+        """The transforms, image side first."""
         return list(self.transforms)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         logdet = zero_per_image(x)
-        for transform in self._ordered():
+        for transform in self.ordered():
             x, term = transform(x, u)
             logdet = logdet + term
         return x, logdet
 
     def inverse(self, z: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         logdet = zero_per_image(z)
-        for transform in reversed(self._ordered()):
+        for transform in reversed(self.ordered()):
             z, term = transform.inverse(z, u)
             logdet = logdet + term
         return z, logdet
 
     @property
     def reach(self) -> int:
-        return sum(t.reach for t in self._ordered())
+        return sum(t.reach for t in self.ordered())

@@ -63,6 +63,16 @@ class InvertibleConv1x1(Transform):
         super().__init__()
         self.weight = nn.Parameter(random_rotation(channels))
 
+    @property
+    def matrix(self) -> Tensor:
+        """Of `forward`, ``(C, C)``."""
+        return self.weight
+
+    def inverse_matrix(self) -> Tensor:
+        """Of `inverse`, in float64."""
+        inverse: Tensor = torch.linalg.inv(_double(self.weight))
+        return inverse
+
     def _log_abs_det(self, x: Tensor) -> Tensor:
         logabsdet = torch.linalg.slogdet(self.weight.double()).logabsdet
         dtype = torch.promote_types(x.dtype, torch.float32)
@@ -73,7 +83,7 @@ class InvertibleConv1x1(Transform):
         return _mix(x, self.weight), self._log_abs_det(x)
 
     def inverse(self, z: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _mix(z, torch.linalg.inv(_double(self.weight))), -self._log_abs_det(z)
+        return _mix(z, self.inverse_matrix()), -self._log_abs_det(z)
 
 
 class FixedRotation(Transform):
@@ -93,19 +103,29 @@ class FixedRotation(Transform):
         self.register_buffer("rotation", random_rotation(channels))
         self.rotation: Tensor
 
-    def _orthogonal(self, x: Tensor) -> Tensor:
-        """The rotation, orthogonal to the precision of ``x``.
+    @property
+    def matrix(self) -> Tensor:
+        """Of `forward`, ``(C, C)``, as stored."""
+        return self.rotation
+
+    def inverse_matrix(self) -> Tensor:
+        """Of `inverse`, in float64."""
+        return self._orthogonal(torch.float64).mT.cpu()
+
+    def _orthogonal(self, dtype: torch.dtype) -> Tensor:
+        """The rotation, orthogonal to the precision of ``dtype``.
 
         Stored in float32 or float16 it is so only to 1e-7 or 1e-3, and its transpose
         would not be its inverse. Two Newton-Schulz steps take the error e to e^4.
         """
-        q = self.rotation.to(torch.promote_types(x.dtype, torch.float32))
+        stored = _double(self.rotation) if dtype == torch.float64 else self.rotation
+        q = stored.to(torch.promote_types(dtype, torch.float32))
         for _ in range(2):
             q = 1.5 * q - 0.5 * q @ q.mT @ q
         return q
 
     def forward(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _mix(x, self._orthogonal(x)), zero_per_image(x)
+        return _mix(x, self._orthogonal(x.dtype)), zero_per_image(x)
 
     def inverse(self, z: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _mix(z, self._orthogonal(z).mT), zero_per_image(z)
+        return _mix(z, self._orthogonal(z.dtype).mT), zero_per_image(z)
