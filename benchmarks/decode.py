@@ -1,0 +1,171 @@
+"""Decoding with everything shared against everything anew, in one run.
+
+    python benchmarks/decode.py [family ...] [--side 64] [--repeat 3] [--threads 2]
+
+The full published configurations with random weights, an LR image of 64 x 64. Two ways:
+
+* *anew*: what the published programs do: for every sample the encoder (and, as there,
+  its unused enlargement to an image), every net, no layout of its own, one sample after
+  the other;
+* *shared*: what this package does: a channels-last condition that is prepared once, and
+  samples decoded together in batches of four.
+
+Printed are seconds for one and for five samples and for each further one, their ratios,
+and the largest difference as a part of the range. The two ways take turns, and the fastest of ``--repeat``
+counts, so that other work on the machine does not fall on one of them alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_flowsr.core.noise import NoiseField
+from napari_flowsr.inference.decoder import on_device
+from napari_flowsr.models import _registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from napari_flowsr.core.flow import ConditionalFlow
+    from napari_flowsr.core.latents import Latents
+
+NETWORKS = {
+    "srflow": ("srflow", {}, None),
+    "hcflow": ("hcflow", {}, None),
+    "linf-rrdb": ("linf", {"encoder": "rrdb", "patch": 3}, 4.0),
+    "linf-edsr": ("linf", {"encoder": "edsr", "patch": 1}, 4.0),
+}
+BATCH, SAMPLES = 4, 5
+HEAD = (
+    "| network | samples | anew, s | shared, s | ratio | difference / range |\n"
+    "|---|---|---|---|---|---|\n"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network with an image and latents of five samples."""
+
+    name: str
+    flow: ConditionalFlow
+    lr: Tensor
+    latents: Latents
+
+    @torch.inference_mode()
+    def anew(self, samples: int) -> list[Tensor]:
+        """As the published programs work."""
+        out = []
+        for i in range(samples):
+            cond = self.flow.condition(self.lr)
+            if self.flow.family == "srflow":
+                self._tail(cond.features)
+            own = self.latents.map(lambda t, i=i: t[i : i + 1])
+            out.append(self.flow.decode(own, cond))
+        return out
+
+    def _tail(self, features: tuple[Tensor, ...]) -> None:
+        """The enlargement to an image that the published encoder computes besides."""
+        encoder = self.flow.encoder
+        half = features[0][:, : self.flow.config.width]
+        hr = torch.nn.functional.interpolate(half, scale_factor=2.0, mode="nearest")
+        for name in (f"upconv{encoder.doublings}", "HRconv", "conv_last"):
+            hr = torch.nn.functional.leaky_relu(encoder.get_submodule(name)(hr), 0.2)
+
+    @torch.inference_mode()
+    def shared(self, samples: int) -> list[Tensor]:
+        """As this package works."""
+        cond = self.flow.condition(on_device(self.lr, self.flow))
+        self.flow.prepare(cond, self.latents.spec)
+        out: list[Tensor] = []
+        for i in range(0, samples, BATCH):
+            own = self.latents.map(
+                lambda t, i=i: on_device(t[i : min(i + BATCH, samples)], self.flow)
+            )
+            out += self.flow.decode(own, cond).split(1)
+        return out
+
+
+def make(name: str, side: int) -> Case:
+    """Random weights of the published sizes, small enough that nothing explodes."""
+    family, options, scale = NETWORKS[name]
+    torch.manual_seed(0)
+    flow = _registry.build(family, options).eval()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 1e-4)
+        for key, buffer in flow.named_buffers():
+            if key.endswith("initialized"):
+                buffer.fill_(True)
+    lr = torch.rand(1, flow.channels, side, side)
+    spec = flow.latent_spec((side, side), scale)
+    latents = NoiseField(0).draw(spec, samples=range(SAMPLES)).map(lambda t: 0.8 * t)
+    return Case(name, flow, lr, latents)
+
+
+def timed(work: Callable[[int], list[Tensor]], samples: int) -> tuple[float, Tensor]:
+    began = time.perf_counter()
+    images = work(samples)
+    return time.perf_counter() - began, torch.cat(images)
+
+
+def measure(case: Case, repeat: int) -> list[str]:
+    """Rows of the table."""
+    best: dict[tuple[str, int], float] = {}
+    difference = dict.fromkeys((1, SAMPLES), 0.0)
+    for _ in range(repeat):
+        for samples in (1, SAMPLES):
+            results = []
+            for work in (case.anew, case.shared):
+                seconds, image = timed(work, samples)
+                key = work.__name__, samples
+                best[key] = min(best.get(key, seconds), seconds)
+                results.append(image)
+            largest = float((results[0] - results[1]).abs().max())
+            if not math.isfinite(largest):
+                raise SystemExit(f"{case.name}: the random network is not finite.")
+            # Random flows have large values.
+            largest /= float(results[0].max() - results[0].min())
+            difference[samples] = max(difference[samples], largest)
+    rows = []
+    for samples in (1, SAMPLES):
+        a, b = best["anew", samples], best["shared", samples]
+        rows.append((str(samples), a, b, f"{difference[samples]:.1e}"))
+    further = [
+        (best[way, SAMPLES] - best[way, 1]) / (SAMPLES - 1)
+        for way in ("anew", "shared")
+    ]
+    rows.append(("each further", *further, ""))
+    return [
+        f"| {case.name} | {n} | {a:.2f} | {b:.3f} | {a / b:.1f} | {d} |"
+        for n, a, b, d in rows
+    ]
+
+
+def main() -> None:
+    """Print a markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", nargs="*", choices=[[], *NETWORKS])
+    parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    sys.stdout.write(HEAD)
+    for name in asked.networks or NETWORKS:
+        for row in measure(make(name, asked.side), asked.repeat):
+            sys.stdout.write(row + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
