@@ -11,8 +11,9 @@ The full published configurations with random weights, an LR image of 64 x 64. T
   samples decoded together in batches of four.
 
 Printed are seconds for one and for five samples and for each further one, their ratios,
-and the largest difference as a part of the range. The two ways take turns, and the fastest of ``--repeat``
-counts, so that other work on the machine does not fall on one of them alone.
+and the largest difference as a part of the range. The two ways take turns, and the
+fastest of ``--repeat`` counts, so that other work on the machine does not fall on one
+of them alone.
 """
 
 from __future__ import annotations
@@ -25,18 +26,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
+from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.core.latents import Latents
 from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.inference.decoder import on_device
 from napari_flowsr.models import _registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from torch import Tensor
-
-    from napari_flowsr.core.flow import ConditionalFlow
-    from napari_flowsr.core.latents import Latents
 
 NETWORKS = {
     "srflow": ("srflow", {}, None),
@@ -113,6 +112,7 @@ def make(name: str, side: int) -> Case:
 
 
 def timed(work: Callable[[int], list[Tensor]], samples: int) -> tuple[float, Tensor]:
+    """Seconds, and the images as one batch."""
     began = time.perf_counter()
     images = work(samples)
     return time.perf_counter() - began, torch.cat(images)
