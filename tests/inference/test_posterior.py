@@ -23,7 +23,7 @@ from napari_flowsr.errors import (
     OptionError,
     OutOfMemoryError,
 )
-from napari_flowsr.inference import decoder, source
+from napari_flowsr.inference import decoder, plane_input, source
 from napari_flowsr.inference.events import Finished, Progress, SampleReady
 from napari_flowsr.inference.posterior import posterior
 from napari_flowsr.models.card import Normalisation
@@ -374,7 +374,7 @@ def test_a_learned_prior_that_explodes_is_cooled_down(image, monkeypatch) -> Non
             parameter.copy_(value)
     free = result_of(posterior(image, model, prior="learned"), 1)
     span = np.abs(free.samples - image.mean()).max() / np.ptp(image)
-    monkeypatch.setattr(decoder, "explosion_limit", lambda *planes: 0.6 * span)
+    monkeypatch.setattr(plane_input, "explosion_limit", lambda *planes: 0.6 * span)
     found = [
         result_of(posterior(image, model, prior="learned", tile=t), 1)
         for t in (None, 16)

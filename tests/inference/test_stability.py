@@ -9,7 +9,7 @@ import torch
 from every_family import over_every_flow
 from napari_flowsr.core.latents import LatentSpec, Place, Window
 from napari_flowsr.errors import UnstableDecodeError
-from napari_flowsr.inference import decoder
+from napari_flowsr.inference import plane_input
 from napari_flowsr.inference.posterior import posterior
 from napari_flowsr.inference.stability import (
     COOLING,
@@ -69,7 +69,7 @@ def test_redraws_of_every_family_do_not_depend_on_the_tiles(case, monkeypatch) -
     if most <= 1.02 * least:
         pytest.fail("Noise moves nothing here: the test would be empty.")
     limit = float(least + 0.8 * (most - least))
-    monkeypatch.setattr(decoder, "explosion_limit", lambda *planes: limit)
+    monkeypatch.setattr(plane_input, "explosion_limit", lambda *planes: limit)
     whole, tiled = (run(strip, model, n=1, tile=t, **options) for t in (None, 40))
     assert whole.report["redrawn_blocks"] > 0
     assert np.abs(span.to_unit(whole.samples)).max() <= limit * (1 + 1e-6)

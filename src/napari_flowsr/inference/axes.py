@@ -209,9 +209,15 @@ class Geometry:
         """Number of 2-D planes; an RGB plane counts once."""
         return math.prod(self.loop_shape)
 
-    def index(self, plane: int) -> tuple[int | slice, ...]:
-        """Index of one plane in the array, counted in C order of the loop axes."""
+    def index(
+        self, plane: int, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> tuple[int | slice, ...]:
+        """Index of a box of a plane in the array.
+
+        Planes are counted in C order of the loop axes.
+        """
         index: list[int | slice] = [slice(None)] * len(self.axes)
+        index[self.axes.index("Y")], index[self.axes.index("X")] = rows, columns
         for position in reversed(self.loop_axes):
             plane, index[position] = divmod(plane, self.input_shape[position])
         return tuple(index)

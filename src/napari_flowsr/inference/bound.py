@@ -151,7 +151,7 @@ class Bound:
         self, source: Source, unit: Unit, name: str = "hr"
     ) -> torch.Tensor:
         """HR pixels ``(components, H, W)`` of a unit, network units, all finite."""
-        values = self.workload.normalised_hr(source.plane(unit.plane), unit)
+        values = self.workload.normalised_of(source.plane(unit.plane), unit)
         if not bool(torch.isfinite(values).all()):
             raise ImageError(
                 f"{name} has NaN or infinite pixels in plane {unit.plane}; give them "

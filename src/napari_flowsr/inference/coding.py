@@ -14,7 +14,7 @@ from napari_flowsr.errors import OutOfMemoryError, SizeError
 from napari_flowsr.inference.decoder import Setup, UnitDecoder, on_device, pad_plane
 from napari_flowsr.inference.encoding import encode_tiles, fitting
 from napari_flowsr.inference.memory import is_out_of_memory
-from napari_flowsr.inference.stability import GIVEN, exploded, explosion_limit
+from napari_flowsr.inference.stability import exploded
 from napari_flowsr.inference.tiles import Tile
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class UnitCoder:
     def _excess(self) -> Tensor | None:
         """Excess of the whole plane on the HR grid, if there is any."""
         height, width = self.setup.workload.geometry.hr_size
-        return self.decoder.excess.on_hr((0, height, 0, width))
+        return self.decoder.input.excess.on_hr((0, height, 0, width))
 
     def shown(self, hr: Tensor) -> Tensor:
         """What the network has to make of ``hr``: all but the excess."""
@@ -143,5 +143,5 @@ class UnitCoder:
         an image that is brighter than what this model would draw.
         """
         if limit is None:
-            limit = explosion_limit(self.decoder.lr, factor=GIVEN)
+            limit = self.decoder.input.given_limit
         return not exploded(decoded[None], limit).any()

@@ -15,15 +15,21 @@ Stiefel, 1952).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from napari_flowsr.data.degradation import DEGRADATIONS, OWN_NETWORK, PAIRED
-from napari_flowsr.data.degrade import Degradation, downscale
+from napari_flowsr.data.degrade import Degradation, downscale, margin
 from napari_flowsr.errors import OptionError
 
-__all__ = ["Projection", "check_degradation", "lr_psnr", "lr_residual"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Projection", "Strip", "check_degradation", "lr_psnr", "lr_residual"]
+__all__ += ["strips"]
 
 FLOOR_DB = 60.0
 """LR-PSNR that ``consistent=True`` promises."""
@@ -72,6 +78,40 @@ def lr_residual(
 def lr_psnr(mean_square: float) -> float:
     """PSNR in dB for a mean squared residual in network units (peak 1)."""
     return -10.0 * math.log10(mean_square) if mean_square > 0 else math.inf
+
+
+_STRIP = 1 << 20
+"""LR pixels of a strip."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Rows of an LR plane, and the HR rows that they are reduced from."""
+
+    rows: slice
+    hr_rows: slice
+    within: slice
+    """Of what ``hr_rows`` reduce to."""
+
+
+def strips(
+    lr_size: tuple[int, int], scale: float, degradation: Degradation
+) -> Iterator[Strip]:
+    """Parts of a plane whose reductions are parts of its reduction.
+
+    One, the whole, where the scale is no whole number: then LR rows begin amid HR rows.
+    """
+    height, width = lr_size
+    step = max(1, _STRIP // width)
+    if scale != int(scale) or step >= height:
+        yield Strip(slice(0, height), slice(None), slice(None))
+        return
+    around = margin(scale, degradation)
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        first, last = max(0, top - around), min(height, bottom + around)
+        hr_rows = slice(first * int(scale), last * int(scale))
+        yield Strip(slice(top, bottom), hr_rows, slice(top - first, bottom - first))
 
 
 class Projection:

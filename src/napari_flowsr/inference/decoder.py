@@ -13,15 +13,14 @@ from torch import Tensor
 from napari_flowsr.core.latents import Latents, Window
 from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.errors import OutOfMemoryError
-from napari_flowsr.inference.excess import split_excess
 from napari_flowsr.inference.learned import LearnedLatents
 from napari_flowsr.inference.memory import empty_cache, is_out_of_memory
+from napari_flowsr.inference.plane_input import PlaneInput
 from napari_flowsr.inference.setup import ConditionCache, Limits, Setup
 from napari_flowsr.inference.stability import (
     RedrawGrid,
     cooling,
     exploded,
-    explosion_limit,
 )
 
 if TYPE_CHECKING:
@@ -82,12 +81,7 @@ class UnitDecoder:
         self.setup = setup
         self.unit = unit
         self.grids: dict[int, RedrawGrid] = {}
-        self.lr = setup.workload.normalised(unit)
-        hr_size = setup.workload.geometry.hr_size
-        shown, self.excess = split_excess(self.lr, hr_size)
-        padded = pad_plane(shown, setup.plan.size)
-        self.input = setup.workload.network_input(padded)
-        self.limit = explosion_limit(shown)
+        self.input = PlaneInput(setup.workload, unit, setup.plan.size)
         # The tile at work keeps its condition whatever the cache's budget.
         self._latest: tuple[Tile, Condition] | None = None
 
@@ -113,7 +107,7 @@ class UnitDecoder:
 
     def _condition(self, window: Window, seen: Window | None) -> Condition:
         w, setup = seen or window, self.setup
-        crop = self.input[..., w.y : w.y + w.height, w.x : w.x + w.width]
+        crop = self.input.window(w)
         if seen is None:
             return self.condition_of(crop, window)
         wide = setup.flow.condition(on_device(crop, setup.flow)).at(setup.place(w))
@@ -262,8 +256,8 @@ class UnitDecoder:
             With the first sample whose decode exploded.
         """
         values = self.decode(tile, samples)
-        bad = np.nonzero(exploded(values, self.limit))[0]
+        bad = np.nonzero(exploded(values, self.input.limit))[0]
         if bad.size:
             raise Exploded(samples[int(bad[0])])
-        excess = self.excess.on_hr(self.setup.box(tile.core))
+        excess = self.input.excess.on_hr(self.setup.box(tile.core))
         return values if excess is None else values + excess.numpy()

@@ -158,7 +158,7 @@ class _Run:
         shown = coder.shown(hr)
         self.padded = coder.padded(shown)
         # What is kept of the image may be brighter than anything that is drawn.
-        self.limit = max(coder.decoder.limit, explosion_limit(shown))
+        self.limit = max(coder.decoder.input.limit, explosion_limit(shown))
         self.done = self.total = 0
 
     def edit(self, parts: list[Region]) -> Generator[Progress, None, Edit]:
@@ -238,7 +238,7 @@ class _Run:
         return self.coder.finite(values, self.limit)
 
     def _with_excess(self, patch: Patch) -> Patch:
-        excess = self.coder.decoder.excess.on_hr(patch.box)
+        excess = self.coder.decoder.input.excess.on_hr(patch.box)
         if excess is None:
             return patch
         return replace(patch, values=patch.values + excess.numpy())

@@ -17,30 +17,42 @@ Cubic Convolution Interpolation for Digital Image Processing (Keys, 1981).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["NETWORK_RANGE", "Excess", "split_excess"]
+__all__ = ["NETWORK_RANGE", "Excess", "shown", "split_excess"]
 
 NETWORK_RANGE = (-0.1, 1.1)
 """Normalised intensities that a network is shown; what lies beyond is excess."""
 
+Read = Callable[[slice, slice], Tensor]
+
+
+def shown(values: Tensor) -> Tensor:
+    """What a network is shown: values clamped to `NETWORK_RANGE`."""
+    return torch.clamp(values, *NETWORK_RANGE)
+
 
 @dataclass(frozen=True)
 class Excess:
-    """Part of an LR plane beyond `NETWORK_RANGE`, and the same on the HR grid.
+    """Part of an LR plane beyond `NETWORK_RANGE`, on the HR grid.
 
     Parameters
     ----------
-    lr : Tensor or None
-        ``(components, h, w)``, plane minus clamped plane; None if that is 0 throughout.
+    read : callable or None
+        Rows and columns to pixels ``(components, h, w)`` of the plane, not clamped;
+        None if all of it is within the range.
+    lr_size : tuple of int
+        ``(h, w)`` of the plane.
     hr_size : tuple of int
         Of the HR plane, which covers the same field of view.
     """
 
-    lr: Tensor | None
+    read: Read | None
+    lr_size: tuple[int, int]
     hr_size: tuple[int, int]
 
     def on_hr(self, box: tuple[int, int, int, int]) -> Tensor | None:
@@ -48,21 +60,28 @@ class Excess:
 
         Each value depends on its position alone, so that parts equal the whole.
         """
-        if self.lr is None:
+        if self.read is None:
             return None
         y0, y1, x0, x1 = box
         above, below, down = self._neighbours(y0, y1, 0)
         left, right, along = self._neighbours(x0, x1, 1)
-        rows = torch.lerp(self.lr[..., above, :], self.lr[..., below, :], down[:, None])
-        if not bool(rows.any()):
+        top, first = int(above.min()), int(left.min())
+        pixels = self.read(
+            slice(top, int(below.max()) + 1), slice(first, int(right.max()) + 1)
+        )
+        lr = pixels - shown(pixels)
+        if not bool(lr.any()):
             return None
-        return torch.lerp(rows[..., left], rows[..., right], along)
+        rows = torch.lerp(
+            lr[..., above - top, :], lr[..., below - top, :], down[:, None]
+        )
+        return torch.lerp(rows[..., left - first], rows[..., right - first], along)
 
     def _neighbours(
         self, start: int, stop: int, axis: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """LR pixels on either side of each HR pixel's centre, weight of the second."""
-        side = 1 if self.lr is None else int(self.lr.shape[axis - 2])
+        side = self.lr_size[axis]
         rate = self.hr_size[axis] / side
         centre = (torch.arange(start, stop, dtype=torch.float64) + 0.5) / rate
         first = torch.floor(centre - 0.5)
@@ -82,6 +101,10 @@ def split_excess(lr: Tensor, hr_size: tuple[int, int]) -> tuple[Tensor, Excess]:
     hr_size : tuple of int
         ``(H, W)`` of the enlarged plane.
     """
-    shown = torch.clamp(lr, *NETWORK_RANGE)
-    beyond = lr - shown
-    return shown, Excess(beyond if bool(beyond.any()) else None, hr_size)
+    seen = shown(lr)
+
+    def read(rows: slice, columns: slice) -> Tensor:
+        return lr[:, rows, columns]
+
+    size = (int(lr.shape[-2]), int(lr.shape[-1]))
+    return seen, Excess(None if bool(torch.equal(seen, lr)) else read, size, hr_size)

@@ -142,6 +142,12 @@ class Intensities:
             _fill(pixels[:, :, component], median)
         return pixels
 
+    def window(self, plane: int, rows: slice, columns: slice) -> Array:
+        """Pixels ``(h, w, S)`` of a box of a plane, non-finite ones filled."""
+        if self.filled:  # with the nearest pixel, which may lie outside of the box
+            return self.plane(plane)[rows, columns]
+        return self.source.window(plane, rows, columns)
+
     @property
     def constant(self) -> bool:
         """Whether every channel is constant."""

@@ -53,7 +53,7 @@ class LearnedLatents:
         flow, module = decoder.setup.flow, decoder.setup.flow.latent_module
         if module is None:
             raise OptionError("This model has no learned prior. Load it with one.")
-        lr, whole = decoder.input, decoder.setup.whole
+        lr, whole = decoder.input.window(), decoder.setup.whole
         hr = module.enlarged(lr, whole.hr_size)
         initial = fitting(
             decoder, lambda plan: encode_tiles(decoder, hr, plan, keep=True)

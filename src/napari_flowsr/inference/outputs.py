@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari_flowsr.data.degradation import Degradation
 from napari_flowsr.data.degrade import downscale
 from napari_flowsr.errors import OptionError
-from napari_flowsr.inference.consistency import lr_psnr
+from napari_flowsr.inference.consistency import lr_psnr, strips
 from napari_flowsr.inference.ensemble import Statistics, check_quantiles
 from napari_flowsr.inference.options import check_count, check_spread
 from napari_flowsr.inference.source import plane_view
@@ -227,9 +227,15 @@ class Outputs:
 
     def lr_psnr(self, unit: Unit, sample: int) -> float:
         """LR-PSNR of one unit of a sample as it is returned, rounded to the dtype."""
-        geometry = self._work.geometry.upscaled
-        view = plane_view(self.sample(sample), geometry, unit.plane)
-        hr = self._work.normalised_hr(view, unit)
-        low = downscale(hr, self._work.geometry.scale, self._order.degradation)
-        residual = low - self._work.normalised(unit)
-        return lr_psnr(float(residual.double().square().mean()))
+        geometry, how = self._work.geometry, self._order.degradation
+        total, count = 0.0, 0
+        for strip in strips(geometry.lr_size, geometry.scale, how):
+            view = plane_view(
+                self.sample(sample), geometry.upscaled, unit.plane, strip.hr_rows
+            )
+            hr = self._work.normalised_of(view, unit)
+            low = downscale(hr, geometry.scale, how)[:, strip.within]
+            residual = low - self._work.normalised(unit, strip.rows)
+            total += float(residual.double().square().sum())
+            count += residual.numel()
+        return lr_psnr(total / count)

@@ -159,7 +159,7 @@ class Run:
                 y0, y1, x0, x1 = self.setup.box(tile.core)
                 rows, columns = self.setup.under
                 under = rows[y0:y1], columns[x0:x1]
-                bad |= grid.bad_blocks(values, under, decoder.limit)
+                bad |= grid.bad_blocks(values, under, decoder.input.limit)
                 yield self._tick(1, f"sample {sample}: unstable, redrawn in part")
             if bad.any():
                 grid = grid.raised(bad, sample)
@@ -172,7 +172,7 @@ class Run:
     ) -> Iterator[Event]:
         """Back-project each sample of a plane, in place."""
         device = self.setup.flow.device
-        lr = decoder.lr.to(device)
+        lr = decoder.input.whole.to(device)
         for i, sample in enumerate(batch):
             hr = torch.from_numpy(block[i]).to(device)
             projection = Projection(hr, lr, self.setup.scale, self.order.degradation)

@@ -99,9 +99,15 @@ def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
         )
 
 
-def plane_view(array: Any, geometry: Geometry, plane: int) -> Array:
-    """``(Y, X, S)`` of one plane; a view that can be written to if a NumPy array."""
-    view = np.asarray(array[geometry.index(plane)])
+def plane_view(
+    array: Any,
+    geometry: Geometry,
+    plane: int,
+    rows: slice = slice(None),
+    columns: slice = slice(None),
+) -> Array:
+    """``(Y, X, S)`` of a box of a plane; can be written to if of a NumPy array."""
+    view = np.asarray(array[geometry.index(plane, rows, columns)])
     if geometry.transposed:
         view = view.swapaxes(0, 1)
     return view if "S" in geometry.axes else view[:, :, None]
@@ -130,7 +136,11 @@ class Source:
 
     def plane(self, plane: int) -> Array:
         """Pixels ``(h, w, S)`` of one plane, native byte order."""
-        view = plane_view(self.array, self.geometry, plane)
+        return self.window(plane, slice(None), slice(None))
+
+    def window(self, plane: int, rows: slice, columns: slice) -> Array:
+        """Pixels ``(h, w, S)`` of a box of a plane, native byte order."""
+        view = plane_view(self.array, self.geometry, plane, rows, columns)
         return np.ascontiguousarray(view, dtype=self.dtype)
 
     def upscaled(self, hr: Any, name: str = "hr") -> Source:

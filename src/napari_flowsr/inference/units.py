@@ -13,6 +13,7 @@ from torch import Tensor
 from napari_flowsr.data.degrade import upscale_bicubic
 from napari_flowsr.inference.intensity import Intensities, Range, cast
 from napari_flowsr.inference.source import plane_view
+from napari_flowsr.inference.store import new_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,16 +80,15 @@ class Workload:
         """Whether the channel behind a unit is constant, in every component."""
         return all(r.constant for r in self.ranges(unit))
 
-    def normalised(self, unit: Unit) -> Tensor:
-        """LR pixels ``(components, h, w)``, float32, network units."""
-        pixels = self.intensities.plane(unit.plane)
-        return self._normalise(pixels, unit)
+    def normalised(
+        self, unit: Unit, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> Tensor:
+        """LR pixels ``(components, h, w)`` of a box, float32, network units."""
+        pixels = self.intensities.window(unit.plane, rows, columns)
+        return self.normalised_of(pixels, unit)
 
-    def normalised_hr(self, plane: Array, unit: Unit) -> Tensor:
-        """HR pixels ``(components, H, W)`` of a given plane ``(H, W, S)``."""
-        return self._normalise(plane, unit)
-
-    def _normalise(self, pixels: Array, unit: Unit) -> Tensor:
+    def normalised_of(self, pixels: Array, unit: Unit) -> Tensor:
+        """``(components, h, w)`` of given pixels ``(h, w, S)``, of LR or HR."""
         parts = [
             r.to_unit(pixels[:, :, c])
             for r, c in zip(self.ranges(unit), unit.components, strict=True)
@@ -108,8 +108,8 @@ class Workload:
     # --- writing --------------------------------------------------------------
 
     def new(self, dtype: np.dtype[Any] | type, *leading: int) -> Array:
-        """Array of ``(*leading, *output shape)``, without content."""
-        return np.empty((*leading, *self.geometry.output_shape), dtype)
+        """Array of ``(*leading, *output shape)``, without content, maybe in a file."""
+        return new_array((*leading, *self.geometry.output_shape), dtype)
 
     def write(
         self, out: Array, unit: Unit, origin: tuple[int, int], values: Array

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.inference.events import Result
+from napari_flowsr.inference.store import new_array
 from napari_flowsr.io.provenance import NAMESPACE, image_hash
 from napari_flowsr.widgets._geometry import (
     Box,
@@ -23,6 +24,7 @@ from napari_flowsr.widgets._geometry import (
     output_geometry,
     whole_box,
 )
+from napari_flowsr.widgets._pyramid import pyramid
 
 __all__ = ["PREVIEW", "UPSCALE", "Output", "Source", "add_outputs", "detached"]
 __all__ += ["look", "make_output", "make_outputs", "own_layers", "spread_top"]
@@ -34,6 +36,7 @@ PREVIEW = "napari-flowsr-preview"
 
 _IDENTITY = "napari-flowsr-layer"  # whose output this layer is, in this viewer
 _QUANTILES = (0.05, 0.95)
+_EXACT = 1 << 24  # values beyond which every k-th one stands for all
 _BRIGHTEST = 0.995  # of the values of a spread lie below the end of its colours
 _TITLES = {
     "sample": "samples",
@@ -94,7 +97,8 @@ class Source:
 class Output:
     """A layer to be: data and everything that `add_image` takes."""
 
-    data: npt.NDArray[Any]
+    data: npt.NDArray[Any] | list[npt.NDArray[Any]]
+    """Several, the finest first, where one is too large to be shown as a whole."""
     options: dict[str, Any]
 
 
@@ -107,6 +111,8 @@ def spread_top(data: npt.NDArray[Any]) -> float:
     """Upper limit of a spread: a few extreme pixels would leave the rest black."""
     if not data.size:
         return 1.0
+    flat = data.reshape(-1)
+    data = flat[:: 1 + flat.size // _EXACT]
     return float(np.quantile(data, _BRIGHTEST)) or float(np.max(data)) or 1.0
 
 
@@ -186,7 +192,10 @@ def make_output(
         **placed,
         **look(source, kind, colormap, data),
     }
-    return Output(data, options)
+    levels = pyramid(data, rgb=bool(options["rgb"]))
+    if len(levels) == 1:
+        return Output(data, options)
+    return Output(levels, {**options, "multiscale": True})
 
 
 def make_outputs(
@@ -238,7 +247,8 @@ def make_outputs(
     if result.quantiles:
         low, high = (result.quantiles[q] for q in _QUANTILES)
         kind = "quantile-range"
-        found.append(make_output(source, kind, high - low, records[kind], **options))
+        width = np.subtract(high, low, out=new_array(high.shape, high.dtype))
+        found.append(make_output(source, kind, width, records[kind], **options))
     return found
 
 
