@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         transfer_content,
         transfer_style,
         upscale,
+        upscale_files,
     )
     from napari_flowsr.inference.events import Finished, Progress, Result, SampleReady
     from napari_flowsr.inference.posterior import Posterior
@@ -74,6 +75,7 @@ __all__ = [
     "transfer_content",
     "transfer_style",
     "upscale",
+    "upscale_files",
 ]
 
 _EVENTS = "napari_flowsr.inference.events"

@@ -10,6 +10,8 @@ import pytest
 
 from napari_flowsr.cli import _jobs, demo
 from napari_flowsr.io.images import write_image
+from napari_flowsr.jobs import run
+from napari_flowsr.jobs.schedule import ATTEMPTS
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -116,18 +118,20 @@ def test_a_mistake_is_called_what_it_is(cli, places, arguments, said):
 
 def test_a_batch_outlives_a_disk_that_fails(cli, places, monkeypatch):
     write_image(places["tmp"] / "raw" / "b.tif", np.eye(12, dtype=np.uint8))
-    upscale = _jobs.upscale_file
+    upscale, tries = run.upscale_file, []
 
     def flaky(path, *rest):
         if path.name == "a.tif":
+            tries.append(path)
             raise OSError(errno.EIO, "Input/output error", str(path))
         return upscale(path, *rest)
 
-    monkeypatch.setattr(_jobs, "upscale_file", flaky)
+    monkeypatch.setattr(run, "upscale_file", flaky)
     done = cli("batch", places["tmp"] / "raw", places["tmp"] / "o", *TINY, "--json")
     assert done.status == 2
     assert [len(done.json[key]) for key in ("done", "failed")] == [1, 1]
     assert "Input/output error" in done.json["failed"][0]["error"]
+    assert len(tries) == ATTEMPTS
 
 
 # --- the net ------------------------------------------------------------------

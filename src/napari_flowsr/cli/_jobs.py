@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_flowsr.errors import ExportError, OptionError
-from napari_flowsr.io.atomic import check_writable, make_folder
+from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from napari_flowsr.inference.posterior import Posterior
-    from napari_flowsr.io.image_file import ImageFile
+    from napari_flowsr.jobs.order import Order
     from napari_flowsr.models.card import Model
 
 OUTPUTS = ("samples", "mean", "std", "quantiles")
@@ -106,16 +103,21 @@ class Job:
         return int(text)
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        """Names of the files to write, one per output and quantile."""
-        out: list[str] = []
-        for name in self.wanted:
-            out += (
-                [f"q{round(q * 100):02d}" for q in _QUANTILES]
-                if (name == "quantiles")
-                else [name]
-            )
-        return tuple(out)
+    def order(self) -> Order:
+        """What is wanted of every file."""
+        from napari_flowsr.jobs.order import Order
+
+        names = ["temperature", "seed", "scale", "axes", "prior", "noise"]
+        names += ["consistent", "device", "nan"]
+        return Order(
+            model=self.model,
+            prior_model=self.prior_model,
+            n=self.count,
+            outputs=self.wanted,
+            pixel_size=self.pixel_size,
+            target_pixel_size=self.target_pixel_size,
+            options={n: getattr(self, n) for n in names} | {"tile": self.tile_side},
+        )
 
     def load(self) -> Model:
         """Load the model, and say what is to be known of it.
@@ -126,208 +128,35 @@ class Job:
             It makes one image only, and how samples differ was asked for.
         """
         from napari_flowsr.cli._show import warn
-        from napari_flowsr.inference.options import check_spread, why_single
         from napari_flowsr.io.catalogue import notices
-        from napari_flowsr.io.collection import load_model
 
-        model = load_model(self.model, device=self.device, prior=self.prior_model)
+        model = self.order.load()
         warn(notices(model.card))
-        if self.wants_spread:
-            prior = "learned" if self.prior_model else self.prior
-            check_spread(self.count, why_single(prior, model.flow))
         return model
-
-    def scale_of(self, image: ImageFile) -> float | None:
-        """Scale to use, from the pixel sizes if a target was given."""
-        if self.target_pixel_size is None:
-            return self.scale
-        sizes = dict(image.pixel_size or {})
-        if self.pixel_size is not None:
-            sizes |= {"Y": self.pixel_size, "X": self.pixel_size}
-        if not {"Y", "X"} <= set(sizes):
-            raise OptionError(
-                "--target-pixel-size needs the pixel size of the input, which the file "
-                "does not say. Add --pixel-size."
-            )
-        if not math.isclose(sizes["Y"], sizes["X"], rel_tol=1e-3):
-            raise OptionError(
-                f"The input's pixels are {sizes['Y']:g} x {sizes['X']:g} µm; "
-                "--target-pixel-size needs square ones. Give --scale instead."
-            )
-        return sizes["Y"] / self.target_pixel_size
-
-    def posterior(self, image: ImageFile, model: Model) -> Posterior:
-        """Bind an image to the model."""
-        from napari_flowsr.inference.posterior import posterior
-
-        return posterior(
-            image.data,
-            model,
-            temperature=self.temperature,
-            seed=self.seed,
-            scale=self.scale_of(image),
-            axes=self.axes or image.axes,
-            prior="learned" if self.prior_model else self.prior,
-            noise=self.noise,
-            consistent=self.consistent,
-            tile=self.tile_side,  # type: ignore[arg-type]
-            device=self.device,
-            nan=self.nan,
-        )
-
-
-def targets(source: Path, job: Job, output: Path | None, folder: Path | None,
-            suffix: str = ".ome.tif") -> dict[str, Path]:  # fmt: skip
-    """File for each kind of output.
-
-    A named ``output`` is taken as it is if there is one kind, else the kind is put
-    before its suffix: ``cell.ome.tif`` to ``cell-mean.ome.tif``.
-
-    Raises
-    ------
-    ExportError
-        The name has no writable suffix.
-    """
-    from napari_flowsr.io import images
-
-    if output is not None:
-        kind = images.suffix(output)
-        if kind not in images.WRITABLE:
-            raise ExportError(
-                f"'{output}' names no format that can be written; expected a name that "
-                f"ends in {', '.join(images.WRITABLE)}."
-            )
-        if len(job.kinds) == 1:
-            found = {job.kinds[0]: output}
-        else:
-            stem = output.name[: -len(kind)]
-            found = {k: output.with_name(f"{stem}-{k}{kind}") for k in job.kinds}
-    else:
-        base = folder or source.parent
-        stem = source.name[: -len(images.suffix(source)) or None]
-        found = {k: base / f"{stem}-{k}{suffix}" for k in job.kinds}
-    return found
-
-
-def exists(path: Path) -> bool:
-    """Whether a result is there; several samples as PNG have numbered names."""
-    return path.exists() or (
-        path.suffix == ".png" and path.with_name(f"{path.stem}-0.png").exists()
-    )
 
 
 def check_targets(files: dict[str, Path], job: Job) -> None:
-    """Raise `ExportError` unless every file can be written, before the long work.
+    """Raise `ExportError` unless every file can be written, before the long work."""
+    from napari_flowsr.jobs.plan import check_targets as check
 
-    That is, where a file exists that may not be replaced, a folder is in the way or
-    cannot be written to, or the format lacks its package.
-    """
-    present = [str(path) for path in files.values() if exists(path)]
-    if present and not job.overwrite:
-        raise ExportError(
-            f"{', '.join(present)} exists already. Add --overwrite, or choose another "
-            "name with --output or --output-dir."
-        )
-    for path in files.values():
-        if path.suffix == ".zarr" and find_spec("zarr") is None:
-            raise ExportError(
-                f"'{path}' is OME-Zarr, which needs zarr 3; install it with "
-                "`pip install napari-flowsr[zarr]`, or choose .ome.tif."
-            )
-        check_writable(path)
+    check(files, overwrite=job.overwrite)
 
 
 def upscale_file(
-    source: Path, files: dict[str, Path], job: Job, model: Model, bar: Bar
+    source: Path, files: dict[str, Path], job: Job, bar: Bar
 ) -> dict[str, Any]:
-    """Upscale one file and write all its outputs; return the facts for people.
-
-    Nothing is written before everything is computed.
-    """
-    from napari_flowsr.cli._show import follow
-    from napari_flowsr.io.images import read_image
+    """Upscale one file with a bar of its own; return the facts for people."""
+    from napari_flowsr.jobs.files import upscale_file as upscale
 
     task = bar.add_task(source.name, total=None)
+
+    def tell(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+
     try:
-        image = read_image(source)
-        post = job.posterior(image, model)
-        result = follow(
-            post.stream(
-                job.count, outputs=job.wanted, quantiles=_QUANTILES, preview=False
-            ),
-            bar,
-            task,
-        )
+        return upscale(source, files, job.order, job.overwrite, tell)
     finally:
         bar.remove_task(task)
-    arrays: dict[str, Any] = {
-        "samples": result.samples,
-        "mean": result.mean,
-        "std": result.std,
-        **{f"q{round(q * 100):02d}": a for q, a in result.quantiles.items()},
-    }
-    written = []
-    for kind, path in files.items():
-        make_folder(path.parent)
-        paths = _write(path, arrays[kind], kind, image, source, post, job)
-        written += [{"kind": kind, "path": str(p)} for p in paths]
-    shape = tuple(result.samples.shape[1:]) if result.samples is not None else None
-    return {
-        "input": str(source),
-        "input_shape": list(image.data.shape),
-        "output_shape": list(shape or arrays[next(iter(files))].shape),
-        "axes": post.geometry.axes,
-        "n": job.count,
-        "outputs": written,
-        "report": dict(result.report),
-    }
-
-
-def _write(
-    path: Path,
-    array: Any,
-    kind: str,
-    image: ImageFile,
-    source: Path,
-    post: Posterior,
-    job: Job,
-) -> list[Path]:
-    from napari_flowsr.io.images import write_image
-
-    extra: dict[str, Any] = {"n": job.count, "source_name": source.name}
-    name = "sample" if kind == "samples" else kind
-    if kind.startswith("q"):
-        name, extra["quantile"] = "quantile", int(kind[1:]) / 100
-    sizes = output_pixel_size(image, post, job.pixel_size)
-    axes = post.geometry.axes
-    return write_image(
-        path,
-        array,
-        axes=f"N{axes}" if kind == "samples" else axes,
-        pixel_size=sizes,
-        unit="µm" if sizes else "pixel",
-        channel_names=image.channel_names if "C" in axes else (),
-        provenance=post.provenance(name, **extra),
-        overwrite=job.overwrite,
-    )
-
-
-def output_pixel_size(
-    image: ImageFile, post: Posterior, pixel_size: float | None = None
-) -> dict[str, float] | None:
-    """Pixel size of the result in µm; None if that of the input is unknown."""
-    sizes = dict(image.pixel_size or {})
-    if pixel_size is not None:
-        sizes |= {"Y": pixel_size, "X": pixel_size}
-    for axis, before, after in zip(
-        post.geometry.axes,
-        post.geometry.input_shape,
-        post.geometry.output_shape,
-        strict=True,
-    ):
-        if axis in sizes:
-            sizes[axis] *= before / after
-    return sizes or None
 
 
 def expand(patterns: Sequence[str]) -> list[Path]:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_flowsr.cli import _jobs as jobs
 from napari_flowsr.cli import _options as options
 from napari_flowsr.cli._jobs import Job
 from napari_flowsr.cli._show import counted, humanly, progress_bar, say, show_json
-from napari_flowsr.cli.upscale import check_distinct, describe
-from napari_flowsr.errors import Cancelled, FlowSRError, OptionError
-from napari_flowsr.io.atomic import check_writable
+from napari_flowsr.cli.upscale import describe
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
 __all__ = ["batch"]
 
@@ -50,6 +48,15 @@ def batch(
     resume: Annotated[
         bool, typer.Option("--resume", help="Leave out files whose results exist.")
     ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            help="Address of a dask.distributed scheduler, such as tcp://node1:8786; "
+            "its workers compute, and need to see the files under the same paths.",
+            show_default=False,
+        ),
+    ] = None,
     model: options.ModelOption = "micro-2x",
     n: options.SamplesOption = None,
     temperature: options.TemperatureOption = None,
@@ -72,11 +79,14 @@ def batch(
     """Upscale every image of a folder; a file that fails does not stop the others.
 
     The exit status is 2 if any file failed; the summary names them with the reason.
+    With `--format ome.zarr` volumes (T, C, Z) are computed plane by plane, and a run
+    that was killed goes on where it was when it is started again.
 
     For example:
 
     - `napari-flowsr batch raw upscaled -n 8 --outputs mean,std`
     - `napari-flowsr batch raw upscaled --pattern '*.tif' --recursive --resume`
+    - `napari-flowsr batch raw upscaled --format ome.zarr --scheduler tcp://node1:8786`
     """
     job = Job(
         model=model, n=n, temperature=temperature, seed=seed, scale=scale, axes=axes,
@@ -84,20 +94,20 @@ def batch(
         nan=nan, pixel_size=pixel_size, target_pixel_size=target_pixel_size,
         prior_model=prior_model, outputs=outputs, overwrite=overwrite,
     )  # fmt: skip
-    sources = _find(source, pattern, recursive, target)
-    suffix = _suffix(file_format)
-    plan = {
-        path: jobs.targets(
-            path, job, None, target / path.parent.relative_to(source), suffix
-        )
-        for path in sources
-    }
-    check_distinct(plan)
-    check_writable(next(iter(plan[sources[0]].values())))
+    from napari_flowsr.jobs.plan import plan_folder
+
+    plan = plan_folder(
+        source,
+        target,
+        job.order.kinds,
+        pattern=pattern,
+        recursive=recursive,
+        file_format=file_format,
+    )
     started = time.perf_counter()
     tally = _Tally()
     with progress_bar() as bar:
-        _run(plan, job, tally, bar, resume=resume, quiet=as_json)
+        _run(plan, job, tally, bar, scheduler=scheduler, resume=resume, quiet=as_json)
     seconds = time.perf_counter() - started
     say(
         f"{len(tally.done)} upscaled, {len(tally.failed)} failed, "
@@ -125,68 +135,41 @@ def _run(
     tally: _Tally,
     bar: Bar,
     *,
+    scheduler: str | None,
     resume: bool,
     quiet: bool,
 ) -> None:
+    from napari_flowsr.jobs.run import run_files
+
     overall = bar.add_task(counted(len(plan), "file"), total=len(plan))
-    model = job.load()
-    # With --resume, what a stopped run left of a file's several outputs is replaced.
-    job = replace(job, overwrite=job.overwrite or resume)
-    for path, files in plan.items():
-        started = time.perf_counter()
-        try:
-            if resume and all(jobs.exists(file) for file in files.values()):
-                tally.skipped.append(str(path))
-                continue
-            jobs.check_targets(files, job)
-            facts = jobs.upscale_file(path, files, job, model, bar)
-        except Cancelled:
-            raise
-        except (FlowSRError, OSError) as error:
-            tally.failed.append({"input": str(path), "error": str(error)})
-            typer.secho(f"{path}: {error}", fg="red", err=True)
+    job.load()
+    shown: dict[Path, TaskID] = {}
+
+    def tell(path: Path, done: int, total: int) -> None:
+        if path not in shown:
+            shown[path] = bar.add_task(path.name, total=total)
+        bar.update(shown[path], completed=done, total=total)
+
+    started = time.perf_counter()
+    for found in run_files(
+        plan,
+        job.order,
+        scheduler=scheduler,
+        resume=resume,
+        overwrite=job.overwrite,
+        progress=tell,
+    ):
+        path = found.source
+        if found.error:
+            tally.failed.append({"input": str(path), "error": found.error})
+            typer.secho(f"{path}: {found.error}", fg="red", err=True)
+        elif found.skipped:
+            tally.skipped.append(str(path))
         else:
-            facts["seconds"] = time.perf_counter() - started
+            facts = {**found.facts, "seconds": time.perf_counter() - started}
             tally.done.append(facts)
             describe(facts, quiet=quiet)
-        finally:
-            bar.advance(overall)
-
-
-def _suffix(file_format: str) -> str:
-    from napari_flowsr.io.images import WRITABLE
-
-    suffix = f".{file_format.lower().lstrip('.')}"
-    if suffix not in WRITABLE:
-        raise OptionError(
-            f"--format is '{file_format}'; expected ome.tif, png or ome.zarr."
-        )
-    return suffix
-
-
-def _find(source: Path, pattern: str, recursive: bool, target: Path) -> list[Path]:
-    from napari_flowsr.io.images import READABLE, suffix
-
-    if not source.is_dir():
-        raise OptionError(
-            f"'{source}' is no folder; for single files use `napari-flowsr upscale`."
-        )
-    if source.resolve() == target.resolve():
-        raise OptionError(
-            f"'{target}' is the input folder; give another one for the results."
-        )
-    found = sorted(source.rglob(pattern) if recursive else source.glob(pattern))
-    own = target.resolve()
-    chosen = [
-        path
-        for path in found
-        if suffix(path) in READABLE
-        and own not in path.resolve().parents
-        and not any(part.endswith(".zarr") for part in path.parent.parts)
-    ]
-    if not chosen:
-        raise OptionError(
-            f"No image in '{source}' fits '{pattern}'; expected files of "
-            f"{', '.join(READABLE)}."
-        )
-    return chosen
+        if path in shown:
+            bar.remove_task(shown.pop(path))
+        bar.advance(overall)
+        started = time.perf_counter()

@@ -23,7 +23,7 @@ from napari_flowsr.cli._show import (
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference.agreement import disagreement
 
-__all__ = ["check_distinct", "describe", "upscale"]
+__all__ = ["describe", "upscale"]
 
 
 def upscale(
@@ -81,7 +81,10 @@ def upscale(
         prior_model=prior_model, outputs=outputs, overwrite=overwrite,
     )  # fmt: skip
     sources, output, output_dir = _sort_out(paths, output, output_dir)
-    plan = {s: jobs.targets(s, job, output, output_dir) for s in sources}
+    from napari_flowsr.jobs.plan import check_distinct, targets
+
+    kinds = job.order.kinds
+    plan = {s: targets(s, kinds, output, output_dir) for s in sources}
     check_distinct(plan)
     for files in plan.values():
         jobs.check_targets(files, job)
@@ -90,7 +93,7 @@ def upscale(
         loaded = job.load()
         for source, files in plan.items():
             started = time.perf_counter()
-            facts = jobs.upscale_file(source, files, job, loaded, bar)
+            facts = jobs.upscale_file(source, files, job, bar)
             facts |= {
                 "model": loaded.card.name,
                 "seconds": time.perf_counter() - started,
@@ -150,17 +153,3 @@ def _sort_out(
             "--output-dir."
         )
     return sources, output, folder
-
-
-def check_distinct(plan: dict[Path, dict[str, Path]]) -> None:
-    """Raise if two inputs would be written to the same file."""
-    owner: dict[Path, Path] = {}
-    for source, files in plan.items():
-        for path in files.values():
-            if path.resolve() == source.resolve():
-                raise OptionError(f"'{source}' would be overwritten by its own result.")
-            if (other := owner.setdefault(path.resolve(), source)) != source:
-                raise OptionError(
-                    f"'{other}' and '{source}' would both be written to '{path}'. "
-                    "Upscale them apart, to different folders."
-                )

@@ -113,6 +113,7 @@ class Bound:
             plan=plan,
             seed=options.seed,
             shared_noise=options.noise == "shared",
+            first_plane=options.first_plane,
             temperature=self.temperature,
             limits=Limits(budget.batch),
             cache=ConditionCache(budget.condition_bytes),

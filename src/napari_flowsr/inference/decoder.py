@@ -88,7 +88,8 @@ class UnitDecoder:
     @property
     def noise_plane(self) -> int:
         """Plane number for the noise; the components of an RGB plane share theirs."""
-        return 0 if self.setup.shared_noise else self.unit.plane
+        first = self.setup.first_plane
+        return 0 if self.setup.shared_noise else first + self.unit.plane
 
     # --- the network ----------------------------------------------------------
 

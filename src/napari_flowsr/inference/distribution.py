@@ -87,6 +87,16 @@ class Posterior(Edits, Exploring, Doubting):
         self._source_hash = ""
         self._report: dict[str, Any] = {}
 
+    @property
+    def intensities(self) -> Intensities:
+        """The image and its ranges."""
+        return self._bound.intensities
+
+    @property
+    def temperature(self) -> Any:
+        """As given: a number, or a map."""
+        return self._temperature
+
     # --- samples and statistics -----------------------------------------------
 
     def stream(

@@ -48,6 +48,9 @@ class Options:
     consistent: bool = False
     tile: int | Literal["auto"] | None = "auto"
     nan: str = "raise"
+    first_plane: int = 0
+    """Number of the first plane in a larger image, of which this is a part: planes
+    have the noise that they have there."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", _integer("seed", self.seed))

@@ -77,6 +77,7 @@ class Setup:
     plan: TilePlan
     seed: int
     shared_noise: bool
+    first_plane: int
     temperature: FieldMap
     limits: Limits
     cache: ConditionCache

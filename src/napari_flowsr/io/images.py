@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from napari_flowsr.io.image_file import ImageFile, check_axes, in_micrometres
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["READABLE", "WRITABLE", "ImageFile", "read_image", "suffix", "write_image"]
+__all__ = ["READABLE", "WRITABLE", "ImageFile", "open_image", "read_image", "suffix"]
+__all__ += ["write_image"]
 
 READABLE = (
     ".ome.tif",
@@ -56,6 +58,18 @@ def read_image(path: str | Path) -> ImageFile:
     ImageError
         No such file, another format, or damaged content.
     """
+    return _opened(path, unread=False)
+
+
+def open_image(path: str | Path) -> ImageFile:
+    """As `read_image`, but pixels of TIFF and OME-Zarr are read when they are used.
+
+    Then ``data`` is a dask array; where zarr is installed.
+    """
+    return _opened(path, unread=find_spec("zarr") is not None)
+
+
+def _opened(path: str | Path, *, unread: bool) -> ImageFile:
     path = Path(path).expanduser()
     if not path.exists():
         raise ImageError(f"There is no file '{path}'. Check the path.")
@@ -63,7 +77,7 @@ def read_image(path: str | Path) -> ImageFile:
     if path.is_dir() != kind.endswith(".zarr") or not kind:
         raise _no_image(path)
     try:
-        return _read(path, kind)
+        return _read(path, kind, unread=unread)
     except OSError as error:
         raise ImageError(
             f"'{path}' could not be read: {error.strerror or error}. Check the "
@@ -84,15 +98,15 @@ def _no_image(path: Path) -> ImageError:
     )
 
 
-def _read(path: Path, kind: str) -> ImageFile:
+def _read(path: Path, kind: str, *, unread: bool) -> ImageFile:
     if kind.endswith((".tif", ".tiff")):
         from napari_flowsr.io.ome_tiff import read_tiff
 
-        return read_tiff(path)
+        return read_tiff(path, unread=unread)
     if kind.endswith(".zarr"):
         from napari_flowsr.io.ome_zarr import read_ome_zarr
 
-        return read_ome_zarr(path)
+        return read_ome_zarr(path, unread=unread)
     if kind == ".npy":
         try:
             data = np.load(path, allow_pickle=False)

@@ -45,8 +45,16 @@ _LARGEST_PIXEL_UM = 10.0
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
-def read_tiff(path: str | Path) -> ImageFile:
+def read_tiff(path: str | Path, *, unread: bool = False) -> ImageFile:
     """Read the first image series of a TIFF file.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    unread : bool
+        Give a dask array, whose pixels are read when they are used; except of images
+        with a palette. Needs zarr.
 
     Raises
     ------
@@ -59,7 +67,7 @@ def read_tiff(path: str | Path) -> ImageFile:
     try:
         with tifffile.TiffFile(path) as tif:
             _check_complete(tif, path, complaints)
-            return _read(tif, path)
+            return _read(tif, path, unread=unread)
     except (
         tifffile.TiffFileError,
         ValueError,
@@ -116,15 +124,17 @@ def _check_complete(
         )
 
 
-def _read(tif: tifffile.TiffFile, path: Path) -> ImageFile:
+def _read(tif: tifffile.TiffFile, path: Path, *, unread: bool) -> ImageFile:
     if not tif.series:
         raise ImageError(
             f"'{path}' is a TIFF file without an image; it is damaged or incomplete."
         )
     series = tif.series[0]
-    data, axes = series.asarray(), series.axes
-    page = series.keyframe
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+    axes, page = series.axes, series.keyframe
+    is_palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
+    pixels = _Unread(path, series) if unread and not is_palette else None
+    data = series.asarray() if pixels is None else lazy(pixels)
+    if is_palette and page.colormap is not None:
         data, axes = np.moveaxis(page.colormap[:, data], 0, -1), f"{axes}S"
     if "S" in axes and not axes.endswith("S"):
         data = np.moveaxis(data, axes.index("S"), -1)
@@ -147,6 +157,30 @@ def _read(tif: tifffile.TiffFile, path: Path) -> ImageFile:
         channel_names=names if "C" in axes else (),
         metadata=metadata,
     )
+
+
+class _Unread:
+    """Pixels of the first series of a file, which is open only while they are read."""
+
+    def __init__(self, path: Path, series: tifffile.TiffPageSeries) -> None:
+        self._path = path
+        self.shape, self.dtype = tuple(series.shape), series.dtype
+        self.ndim = len(self.shape)
+        with series.aszarr(level=0) as store:
+            self.chunks = self._array(store).chunks
+
+    @staticmethod
+    def _array(store: Any) -> Any:
+        import zarr
+
+        return zarr.open_array(store, mode="r")
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        with (
+            tifffile.TiffFile(self._path) as tif,
+            tif.series[0].aszarr(level=0) as store,
+        ):
+            return np.asarray(self._array(store)[index])
 
 
 def _facts(

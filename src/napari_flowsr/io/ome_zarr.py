@@ -189,11 +189,18 @@ def _channels(names: Sequence[str], array: Any) -> list[dict[str, Any]]:
     ]
 
 
-def read_ome_zarr(path: str | Path) -> ImageFile:
+def read_ome_zarr(path: str | Path, *, unread: bool = False) -> ImageFile:
     """Read the finest level of an OME-Zarr image, version 0.4 or 0.5.
 
     Channels named red, green and blue (and alpha), as `write_ome_zarr` calls them, are
     a colour image.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
+    unread : bool
+        Give a dask array, whose pixels are read when they are used.
 
     Raises
     ------
@@ -209,7 +216,8 @@ def read_ome_zarr(path: str | Path) -> ImageFile:
         ome = attributes.get("ome", attributes)
         multiscale = ome["multiscales"][0]
         first = multiscale["datasets"][0]
-        data = np.asarray(group[first["path"]][...])
+        level = group[first["path"]]
+        data = lazy(level) if unread else np.asarray(level[...])
         described = multiscale["axes"]
     except ExportError as error:
         raise ImageError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Work of hours: tasks that survive a kill, here or on a cluster."""
