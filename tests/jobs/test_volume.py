@@ -64,7 +64,7 @@ def test_planes_alone_are_planes_of_the_whole(order, stack, tmp_path, expected):
     assert not [name for name in names if "partial" in name]
     again = list(run_files({stack: targets}, order, resume=True))
     assert again[0].skipped
-    assert "exists already" in list(run_files({stack: targets}, order))[0].error
+    assert "exists already" in next(iter(run_files({stack: targets}, order))).error
 
 
 @pytest.mark.parametrize("name", ["a.ome.tif", "a.ome.zarr"])
@@ -149,7 +149,7 @@ def test_what_was_begun_otherwise_is_not_mixed_with(order, stack, tmp_path, expe
 def test_killed_and_begun_again(order, stack, tmp_path, expected):
     """A real process, killed when some planes are complete and others are not."""
     command = [
-        sys.executable, "-m", "napari_flowsr", "batch", str(tmp_path), str(tmp_path / "o"),
+        sys.executable, "-m", "napari_flowsr", "batch", tmp_path, tmp_path / "o",
         "--pattern", "*.ome.tif", "--format", "ome.zarr", "-m", order.model, "-n", "2",
         "--outputs", ",".join(order.outputs), "--seed", "4", "--device", "cpu",
     ]  # fmt: skip
