@@ -68,6 +68,7 @@ def flow(
 @pytest.fixture
 def prior(recipe: Recipe, flow: Path) -> TrainConfig:
     losses = {"image_log_mse": 0.1, "image_detail": 0.1, "latent_l1": 0.1}
+    losses |= {"image_lr_log_mse": 0.1}
     base = recipe(stages=(stage(**losses, adversarial=0.1),), start_from=str(flow))
     return replace(base, family="learned-prior", model=PRIOR)
 

@@ -154,9 +154,10 @@ def _check_data(config: TrainConfig) -> None:
         name,
         f"one of {', '.join((*DEGRADATIONS, PAIRED))}",
     )
-    if name == PAIRED and any("sample_lr_log_mse" in s.losses for s in config.stages):
+    of_lr = [n for s in config.stages for n in s.losses if n.endswith("_lr_log_mse")]
+    if name == PAIRED and of_lr:
         raise TrainingError(
-            "The loss sample_lr_log_mse needs to know how LR images arise, but of "
+            f"The loss {of_lr[0]} needs to know how LR images arise, but of "
             f"given pairs (degradation '{PAIRED}') nobody does. Leave it out."
         )
     _require(config.misalignment >= 0, "misalignment", config.misalignment, "0 or more")

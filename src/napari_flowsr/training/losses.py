@@ -77,6 +77,16 @@ def mode_log_mse(p: Pass) -> Tensor:
     return _log_mse(p.mode, p.hr)
 
 
+def _lr_log_mse(p: Pass, image: Tensor) -> Tensor:
+    """Mean over images of ln(MSE) between the LR image and that of ``image``."""
+    how, scale = p.batch.degradation, p.spec.scale or p.flow.scales[0]
+    back = downscale(image, scale, how)
+    # The border of a patch was reduced with what lies outside of it.
+    m = min(margin(scale, how), (p.lr.shape[-1] - 1) // 2)
+    inner = (..., slice(m, p.lr.shape[-2] - m), slice(m, p.lr.shape[-1] - m))
+    return _log_mse(back[inner], p.lr[inner])
+
+
 def sample_lr_log_mse(p: Pass) -> Tensor:
     """Mean over images of ln(MSE) between the LR image and that of a sample.
 
@@ -84,15 +94,9 @@ def sample_lr_log_mse(p: Pass) -> Tensor:
     are those of the next image in the batch, standard normal as far as the flow has
     learned it, so that no random numbers are needed.
     """
-    flow, how = p.flow, p.batch.degradation
-    scale = p.spec.scale or flow.scales[0]
     with torch.no_grad():
-        latents = flow.encode(p.noisy, p.cond).latents.map(lambda z: z.roll(1, 0))
-    back = downscale(flow.decode(latents, p.cond), scale, how)
-    # The border of a patch was reduced with what lies outside of it.
-    m = min(margin(scale, how), (p.lr.shape[-1] - 1) // 2)
-    inner = (..., slice(m, p.lr.shape[-2] - m), slice(m, p.lr.shape[-1] - m))
-    return _log_mse(back[inner], p.lr[inner])
+        latents = p.flow.encode(p.noisy, p.cond).latents.map(lambda z: z.roll(1, 0))
+    return _lr_log_mse(p, p.flow.decode(latents, p.cond))
 
 
 def rescale_hr(p: Pass) -> Tensor:
@@ -130,6 +134,11 @@ def image_l1(p: Pass) -> Tensor:
 def image_log_mse(p: Pass) -> Tensor:
     """Mean over images of ln(MSE) of the image decoded from predicted latents."""
     return _log_mse(p.sample, p.hr)
+
+
+def image_lr_log_mse(p: Pass) -> Tensor:
+    """As `sample_lr_log_mse`, of the image decoded from predicted latents."""
+    return _lr_log_mse(p, p.sample)
 
 
 def image_detail(p: Pass) -> Tensor:
@@ -182,6 +191,7 @@ LOSSES: dict[str, Loss] = {
     "latent_l1": latent_l1,
     "image_l1": image_l1,
     "image_log_mse": image_log_mse,
+    "image_lr_log_mse": image_lr_log_mse,
     "image_detail": image_detail,
     "adversarial": adversarial,
     "perceptual": perceptual,
