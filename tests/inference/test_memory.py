@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from napari_flowsr.core.device import resolve_device
-from napari_flowsr.errors import DeviceError
+from napari_flowsr.errors import DeviceError, OptionError
 from napari_flowsr.inference import memory
 from napari_flowsr.inference.memory import is_out_of_memory, plan_budget
 
@@ -100,3 +100,20 @@ def test_apple_gpu(monkeypatch) -> None:
 def test_unknown_devices(spec) -> None:
     with pytest.raises(DeviceError, match="'auto'"):
         resolve_device(spec)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [("500MB", 500e6), ("2 GB", 2e9), ("1.5kB", 1500), ("700", 700), ("9999T", None)],
+)
+def test_the_memory_may_be_limited(monkeypatch, asked, expected):
+    monkeypatch.setenv(memory.LIMIT, asked)
+    free = memory.available_memory(torch.device("cpu"))
+    assert free == expected if expected else free > 1e6
+
+
+@pytest.mark.parametrize("asked", ["much", "0", "-1GB", "4 XB"])
+def test_an_amount_that_is_none_is_refused(monkeypatch, asked):
+    monkeypatch.setenv(memory.LIMIT, asked)
+    with pytest.raises(OptionError, match="such as 4GB"):
+        memory.free_memory()

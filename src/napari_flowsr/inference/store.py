@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 from napari_flowsr.errors import OutOfMemoryError
+from napari_flowsr.inference.memory import free_memory
 
 __all__ = ["FOLDER", "new_array"]
 
@@ -34,7 +34,7 @@ def new_array(shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> npt.NDArra
         Neither memory nor disk can hold it.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size <= SHARE * psutil.virtual_memory().available:
+    if size <= SHARE * free_memory():
         return np.empty(shape, dtype)
     folder = os.environ.get(FOLDER) or tempfile.gettempdir()
     try:
