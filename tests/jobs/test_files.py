@@ -86,4 +86,8 @@ def test_what_cannot_be_done_at_all_is_an_error(folder, tmp_path, order):
         flowsr.upscale_files(tmp_path / "none", tmp_path / "out", order.model)
     with pytest.raises(OptionError, match="--format"):
         flowsr.upscale_files(folder, tmp_path / "o", order.model, file_format="bmp")
+    with pytest.raises(OptionError, match="one number"):
+        flowsr.upscale_files(
+            folder, tmp_path / "o", order.model, temperature=np.ones((3, 3))
+        )
     assert not (tmp_path / "o").exists()

@@ -106,7 +106,7 @@ def test_pixels_without_a_value_are_filled_alike(order, tmp_path):
     assert "NaN" in outcome.error
     order = replace(order, options={**options, "nan": "fill"})
     (outcome,) = run_files(plan, order)
-    assert outcome.facts["report"]["filled_pixels"] == 50
+    assert outcome.facts["report"]["filled_pixels"] == 25
     mean = flowsr.posterior(data, order.load(), **order.options).mean(2)
     np.testing.assert_array_equal(read_image(tmp_path / "o.ome.zarr").data, mean)
 

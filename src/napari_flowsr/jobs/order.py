@@ -72,6 +72,15 @@ class Order:
     target_pixel_size: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        temperature = self.options.get("temperature")
+        if temperature is not None and not isinstance(temperature, int | float):
+            raise OptionError(
+                f"temperature is of type {type(temperature).__name__}; files are "
+                "computed at one number, such as 0.8. For a map of temperatures use "
+                "napari_flowsr.posterior with the image."
+            )
+
     @classmethod
     def of_json(cls, told: Mapping[str, Any]) -> Order:
         """What `dataclasses.asdict` made, after JSON, which has no tuples."""
