@@ -57,8 +57,8 @@ def test_raw_samples_neither_explode_nor_leave_the_data(name: str, kind: str) ->
                 assert float((back - lr).square().mean().sqrt()) < 0.05
 
 
-@pytest.mark.parametrize("name", ["micro-4x-sharp", "photo-4x"])
-@pytest.mark.parametrize("kind", ["white noise", "chequerboard"])
+@pytest.mark.parametrize("name", ["micro-any", "micro-4x-sharp", "photo-4x"])
+@pytest.mark.parametrize("kind", ["white noise", "mask", "chequerboard"])
 def test_results_of_the_others_are_finite(name: str, kind: str) -> None:
     """Their own decodes may leave the data; then they are redrawn, and told."""
     values = INPUTS[kind](np.random.default_rng(0)).astype(np.float32)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from skimage.filters import gaussian
 
 import napari_flowsr as flowsr
 from napari_flowsr.io.collection import builtin_folder
@@ -47,8 +46,8 @@ def test_a_card_says_what_its_model_is_and_what_was_measured(name: str) -> None:
 @pytest.mark.parametrize("name", PRIORS)
 def test_a_prior_gives_one_finite_result_for_its_model(name: str) -> None:
     prior = read_prior(find_prior(name))
-    noise = np.random.default_rng(0).random((24, 27)).astype(np.float32)
-    image = gaussian(noise, 2)
+    # Unlike any image that it learned from.
+    image = np.random.default_rng(0).random((24, 27)).astype(np.float32)
     model = flowsr.load_model(prior.about["flow"]["name"], prior=name, device="cpu")
     # It was trained for these very weights.
     assert model.card.sha256 == prior.about["flow"]["sha256"]
