@@ -10,7 +10,7 @@ import pytest
 
 from napari_flowsr.cli import _jobs, demo
 from napari_flowsr.io.images import write_image
-from napari_flowsr.jobs import run
+from napari_flowsr.jobs import plan, run
 from napari_flowsr.jobs.schedule import ATTEMPTS
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -72,7 +72,7 @@ def test_a_result_that_cannot_be_kept_is_not_computed(cli, places, arguments, sa
 
 @pytest.mark.usefixtures("no_work")
 def test_a_format_that_lacks_its_package_is_refused(cli, picture, monkeypatch):
-    monkeypatch.setattr(_jobs, "find_spec", lambda _: None)
+    monkeypatch.setattr(plan, "find_spec", lambda _: None)
     done = cli("upscale", picture, "-o", picture.with_name("x.ome.zarr"))
     assert done.status == 2
     assert "pip install napari-flowsr[zarr]" in done.err

@@ -229,8 +229,8 @@ def test_one_condition_serves_many_samples(flow: ConditionalFlow) -> None:
 
 
 def _is_plain(flow: ConditionalFlow) -> bool:
-    """Whether the condition already is all that decoding needs: one scale a pixel."""
-    return flow.family == "l1"
+    """Whether the condition already is all that decoding needs, or all that is kept."""
+    return not flow.programs() and type(flow).prepare is ConditionalFlow.prepare
 
 
 @over_flows

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from napari_flowsr.core.folding import folded_once
 from napari_flowsr.core.latents import Latents, LatentSpec, Place
 from napari_flowsr.core.noise import NoiseField
+from napari_flowsr.core.preparing import Preparing
 from napari_flowsr.core.prior import GaussianPrior
 from napari_flowsr.core.transforms.base import zero_per_image
 from napari_flowsr.errors import OptionError, SizeError
@@ -25,12 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_flowsr.core.condition import Condition
-    from napari_flowsr.core.folding import Prepared, Program, Seen
     from napari_flowsr.core.prior import LatentModule
 
 __all__ = ["ConditionalFlow", "Encoded", "scale_between"]
-
-_READY = "ready"
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def scale_between(lr_size: tuple[int, int], hr_size: tuple[int, int]) -> float:
     )
 
 
-class ConditionalFlow(nn.Module, ABC):
+class ConditionalFlow(Preparing, ABC):
     """An invertible map between HR images and white latents, given an LR image.
 
     Subclasses write four methods and state four facts. Randomness and temperature
@@ -89,8 +86,6 @@ class ConditionalFlow(nn.Module, ABC):
     `scale_range` they are suggestions."""
     scale_range: tuple[float, float] | None = None
     """Least and largest scale of a network that takes any real one between."""
-    prepared_bytes: ClassVar[int] = 4 << 30
-    """What `prepare` may keep of one condition."""
     needs_whole: bool = False
     """Whether the network takes no crops: a value may depend on any LR pixel."""
     deterministic: ClassVar[bool] = False
@@ -200,52 +195,6 @@ class ConditionalFlow(nn.Module, ABC):
                 "not tell it. Give it: Place(window, whole, scale)."
             )
         return place.scale
-
-    def programs(self) -> tuple[Program, ...]:
-        """Decoding alone, taken apart; none if a family has no such form."""
-        return ()
-
-    def seen(self, cond: Condition) -> Sequence[Seen]:
-        """What each of the first `programs` sees of the LR image.
-
-        Fewer than there are programs, if the last ones see the sample besides.
-        """
-        return cond.features
-
-    def prepare(self, cond: Condition, spec: LatentSpec) -> Condition:
-        """Compute now what every decode with ``spec`` needs besides the latents.
-
-        It is kept with ``cond``, whose ``nbytes`` does not grow any more afterwards,
-        and makes decoding several times faster. Not while gradients are recorded, nor
-        beyond `prepared_bytes`: then every decode does the whole work, which is shared
-        by the samples of a batch. Returns ``cond``.
-        """
-        if torch.is_grad_enabled() or self.training or _READY in cond.memo:
-            return cond
-        programs = folded_once(self, self.programs)
-        seen = self.seen(cond) if programs else ()
-        pairs = list(zip(programs, seen, strict=False))
-        if sum(program.bytes_for(u) for program, u in pairs) <= self.prepared_bytes:
-            ready = [t for program, u in pairs for t in program.ready(u)]
-            cond.memo[_READY] = tuple(ready)
-        return cond
-
-    def prepared(self, cond: Condition) -> Prepared | None:
-        """`programs` with what `prepare` computed for them; ``None`` if it did not.
-
-        What sees the sample has nothing yet.
-        """
-        if _READY not in cond.memo or torch.is_grad_enabled():
-            return None
-        found: list[tuple[Program, tuple[Tensor, ...] | None]] = []
-        left = cond.memo[_READY]
-        programs = folded_once(self, self.programs)
-        count = len(self.seen(cond))
-        for number, program in enumerate(programs):
-            own = left[: program.tensors] if number < count else None
-            found.append((program, own))
-            left = left[program.tensors :] if number < count else left
-        return found
 
     def make_latents(
         self, levels: Sequence[Tensor], cond: Condition, scale: float | None = None
