@@ -24,17 +24,11 @@ def folder(tmp_path, stack, order):
 @pytest.mark.parametrize("file_format", ["ome.tif", "ome.zarr"])
 def test_a_folder(folder, tmp_path, order, file_format):
     told = []
-    outcomes = flowsr.upscale_files(
-        folder,
-        tmp_path / "out",
-        order.model,
-        outputs=("mean",),
-        n=2,
-        recursive=True,
-        file_format=file_format,
-        device="cpu",
-        progress=lambda path, done, total: told.append((path.name, done, total)),
-    )
+    asked = {
+        "outputs": ("mean",), "n": 2, "recursive": True, "file_format": file_format,
+        "progress": lambda path, done, total: told.append((path.name, done, total)),
+    }  # fmt: skip
+    outcomes = flowsr.upscale_files(folder, tmp_path / "out", order.model, **asked)
     assert [bool(o.error) for o in outcomes] == [True, False, False]
     assert "bad.tif" in outcomes[0].error
     assert {name for name, done, total in told if done == total} == {
@@ -49,14 +43,7 @@ def test_a_folder(folder, tmp_path, order, file_format):
     np.testing.assert_array_equal(got, expected)
     assert (tmp_path / "out" / "day 2" / f"c-mean.{file_format}").exists()
     again = flowsr.upscale_files(
-        folder,
-        tmp_path / "out",
-        order.model,
-        outputs=("mean",),
-        n=2,
-        recursive=True,
-        resume=True,
-        file_format=file_format,
+        folder, tmp_path / "out", order.model, resume=True, **asked
     )
     assert [o.skipped for o in again] == [False, True, True]
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from napari_flowsr.models.card import Model
 
 OUTPUTS = ("samples", "mean", "std", "quantiles")
-_QUANTILES = (0.05, 0.95)
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,8 @@ class Preparing(nn.Module):
         found: list[tuple[Program, tuple[Tensor, ...] | None]] = []
         left = cond.memo[_READY]
         programs = folded_once(self, self.programs)
-        count = len(self.seen(cond))
-        for number, program in enumerate(programs):
-            own = left[: program.tensors] if number < count else None
-            found.append((program, own))
-            left = left[program.tensors :] if number < count else left
+        for program in programs:
+            has_own = len(left) >= program.tensors
+            found.append((program, left[: program.tensors] if has_own else None))
+            left = left[program.tensors :] if has_own else left
         return found
