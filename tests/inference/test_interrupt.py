@@ -63,6 +63,27 @@ def test_cancelling_does_not_wait_for_a_learned_prior(case) -> None:
     check_stops(post, Calls(model.flow, model.flow.latent_module))
 
 
+@over_every_family
+def test_cancelling_does_not_wait_for_a_decode(case, monkeypatch) -> None:
+    """Nor where what samples share was prepared, and decoding calls no modules."""
+    model, begun, ended = case.model(), [], []
+    if not model.flow.programs():
+        return  # what is prepared leaves one step to a decode
+    decode = model.flow.decode
+
+    def watched(*args):
+        begun.append(1)
+        out = decode(*args)
+        ended.append(1)
+        return out
+
+    monkeypatch.setattr(model.flow, "decode", watched)
+    post = posterior(case.strip(2)[:, :12], model, tile=None, scale=case.scale)
+    with pytest.raises(Cancelled):
+        list(post.stream(2, cancelled=lambda: bool(begun), preview=False))
+    assert (len(begun), len(ended)) == (1, 0)
+
+
 def test_networks_of_other_threads_go_on() -> None:
     layer, done = nn.Linear(1, 1), []
 

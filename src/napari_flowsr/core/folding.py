@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_flowsr.core.features import StackedFeatures
+from napari_flowsr.core.interrupt import check_interrupt
 from napari_flowsr.core.nets import PredictorNet, soft_bound
 from napari_flowsr.core.transforms.actnorm import ActNorm
 from napari_flowsr.core.transforms.affine import (
@@ -89,12 +90,17 @@ class Program:
 
     def ready(self, u: Seen | None) -> tuple[Tensor, ...]:
         """All that depends on the condition alone, in the order of the steps."""
-        return tuple(t for step in self.steps for t in step.ready(u))
+        out: list[Tensor] = []
+        for step in self.steps:
+            check_interrupt()
+            out += step.ready(u)
+        return tuple(out)
 
     def decode(self, z: Tensor, ready: Sequence[Tensor]) -> Tensor:
         """Latent side to image side, given what `ready` gave."""
         at = 0
         for step in self.steps:
+            check_interrupt()
             z = step(z, ready[at : at + step.tensors])
             at += step.tensors
         return z

@@ -13,9 +13,19 @@ from napari_flowsr.errors import Cancelled
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-__all__ = ["interruptible", "until_cancelled"]
+__all__ = ["check_interrupt", "interruptible", "until_cancelled"]
 
 T = TypeVar("T")
+
+
+class _Watched(threading.local):
+    """Who is asked in this thread whether to stop."""
+
+    def __init__(self) -> None:
+        self.by: list[Callable[[], bool]] = []
+
+
+_watched = _Watched()
 
 
 def _check(cancelled: Callable[[], bool]) -> None:
@@ -23,13 +33,20 @@ def _check(cancelled: Callable[[], bool]) -> None:
         raise Cancelled("The computation was cancelled.")
 
 
+def check_interrupt() -> None:
+    """Raise `Cancelled` if it is time to stop: for steps that call no module."""
+    for cancelled in _watched.by:
+        _check(cancelled)
+
+
 @contextmanager
 def interruptible(cancelled: Callable[[], bool]) -> Iterator[None]:
     """Raise `Cancelled` at the next call of any module once ``cancelled()`` is true.
 
     Every convolution and linear map of a network is such a call, so that no family
-    needs to know of this, nor do copies of a network or learned priors. Networks that
-    other threads use meanwhile go on.
+    needs to know of this, nor do copies of a network or learned priors; the steps of
+    `core.folding` call no modules, and ask by `check_interrupt`. Networks that other
+    threads use meanwhile go on.
 
     Parameters
     ----------
@@ -43,9 +60,11 @@ def interruptible(cancelled: Callable[[], bool]) -> Iterator[None]:
             _check(cancelled)
 
     handle = nn.modules.module.register_module_forward_pre_hook(ask)
+    _watched.by.append(cancelled)
     try:
         yield
     finally:
+        _watched.by.remove(cancelled)
         handle.remove()
 
 
