@@ -182,11 +182,11 @@ def test_a_plane_that_fails_is_tried_again_then_told(
     targets, tries = targets_of(order, tmp_path), []
     compute = volume.compute_plane
 
-    def flaky(folder, number, healed=3):
+    def flaky(folder, number, progress, healed=3):
         tries.append(number)
         if number == 2 and tries.count(2) < healed:
             raise RuntimeError("the network drive went away")
-        return compute(folder, number)
+        return compute(folder, number, progress)
 
     monkeypatch.setattr(volume, "compute_plane", flaky)
     (outcome,) = run_files({stack: targets}, order)
@@ -194,7 +194,7 @@ def test_a_plane_that_fails_is_tried_again_then_told(
     assert tries.count(2) == 3
     check(targets, order, expected)
     tries.clear()
-    monkeypatch.setattr(volume, "compute_plane", lambda f, k: flaky(f, k, 99))
+    monkeypatch.setattr(volume, "compute_plane", lambda *at: flaky(*at, healed=99))
     (outcome,) = run_files({stack: targets}, order, overwrite=True)
     assert "plane 2: RuntimeError: the network drive went away" in outcome.error
     assert tries.count(2) == schedule.ATTEMPTS
@@ -227,15 +227,56 @@ def test_stopping_leaves_what_is_complete(order, stack, tmp_path, expected):
             run_files(
                 {stack: targets},
                 order,
-                progress=lambda *at: told.append(at[1:]),
+                progress=lambda _, done, total: told.extend(
+                    {6 * done // total} - {0, *told}
+                ),
                 cancelled=stop,
             )
         )
-    assert told == [(1, 6), (2, 6)]
+    assert told == [1, 2]
     assert not any(path.exists() for path in targets.values())
     (outcome,) = run_files({stack: targets}, order)
     assert outcome.error == ""
     check(targets, order, expected)
+
+
+def test_tiles_are_told_within_a_plane(order, stack, tmp_path):
+    options = {**order.options, "tile": 8}
+    order = replace(order, outputs=("mean",), options=options)
+    targets, told = targets_of(order, tmp_path), []
+    begun = Volume(stack, targets, order)
+    task = begun.begin()[0]
+    task.function(*task.arguments)
+    (outcome,) = run_files(
+        {stack: targets}, order, progress=lambda _, *at: told.append(at)
+    )
+    assert outcome.error == ""
+    # A plane was there; the others have 3 x 3 tiles of 2 samples each.
+    assert told[0] == (1, 6)
+    assert {total for _, total in told[1:]} == {6 * 18}
+    done = [done for done, _ in told[1:]]
+    assert done == sorted(done)
+    assert len(set(done)) >= 5 * 9
+    assert done[-1] == 6 * 18
+
+
+def test_stopping_acts_within_a_tile(order, stack, tmp_path, monkeypatch):
+    """Not after it: tiles of large networks take minutes."""
+    from napari_flowsr.models.compact import Compact
+
+    targets, begun, ended = targets_of(order, tmp_path), [], []
+    decode = Compact.decode
+
+    def watched(self, *args):
+        begun.append(1)
+        out = decode(self, *args)
+        ended.append(1)
+        return out
+
+    monkeypatch.setattr(Compact, "decode", watched)
+    with pytest.raises(Cancelled):
+        list(run_files({stack: targets}, order, cancelled=lambda: bool(begun)))
+    assert (len(begun), len(ended)) == (1, 0)
 
 
 # --- a cluster --------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""``napari-flowsr batch``: a folder in, a folder out, one bad file ends nothing."""
+"""``napari-flowsr batch``: images in, a folder out, one bad file ends nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ _FAILED = 2
 def batch(
     source: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", help="Folder of images.", show_default=False),
+        typer.Argument(
+            metavar="INPUT",
+            help="Folder of images, or one image, such as an OME-Zarr.",
+            show_default=False,
+        ),
     ],
     target: Annotated[
         Path,
@@ -86,6 +90,7 @@ def batch(
 
     - `napari-flowsr batch raw upscaled -n 8 --outputs mean,std`
     - `napari-flowsr batch raw upscaled --pattern '*.tif' --recursive --resume`
+    - `napari-flowsr batch volume.ome.zarr upscaled --format ome.zarr`
     - `napari-flowsr batch raw upscaled --format ome.zarr --scheduler tcp://node1:8786`
     """
     job = Job(

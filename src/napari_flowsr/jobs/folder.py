@@ -33,7 +33,7 @@ def upscale_files(
     cancelled: Callable[[], bool] = lambda: False,
     **options: Any,
 ) -> list[FileOutcome]:
-    """Upscale every image of a folder, as ``napari-flowsr batch`` does.
+    """Upscale every image of a folder, or one, as ``napari-flowsr batch`` does.
 
     A file that fails stops no other. Volumes are computed plane by plane with
     ``file_format="ome.zarr"``: killed and called again, it goes on where it was.
@@ -41,7 +41,7 @@ def upscale_files(
     Parameters
     ----------
     source, target : path
-        Folder of images, and folder of the results.
+        Folder of images, or one image (OME-Zarr too), and folder of the results.
     model : str or Path
         Name or file; the machines of a scheduler load it by that too.
     n : int, optional

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["check_distinct", "check_targets", "exists", "find_images", "plan_folder"]
-__all__ += ["suffix_of", "targets"]
+__all__ += ["is_image", "suffix_of", "targets"]
 
 
 def plan_folder(
@@ -29,6 +29,8 @@ def plan_folder(
 ) -> dict[Path, dict[str, Path]]:
     """Every image of a folder, and the files of its results; folders inside are kept.
 
+    A ``source`` that is an image itself, such as an OME-Zarr, is the only one.
+
     Raises
     ------
     OptionError
@@ -39,7 +41,8 @@ def plan_folder(
     suffix = suffix_of(file_format)
     plan = {}
     for path in find_images(source, pattern, target, recursive=recursive):
-        folder = target / path.parent.relative_to(source)
+        inside = "." if path == source else path.parent.relative_to(source)
+        folder = target / inside
         plan[path] = targets(path, kinds, None, folder, suffix)
     check_distinct(plan)
     check_writable(next(iter(next(iter(plan.values())).values())))
@@ -59,16 +62,27 @@ def suffix_of(file_format: str) -> str:
 def find_images(
     source: Path, pattern: str, target: Path, *, recursive: bool = False
 ) -> list[Path]:
-    """Images of a folder, without those among the results.
+    """Images of a folder, without those among the results; or one that is named.
 
     Raises
     ------
     OptionError
-        It is no folder, that of the results, or holds no image that fits.
+        It is neither folder nor image, that of the results, or holds no image that
+        fits.
     """
+    if is_image(source):
+        if source.resolve() in (target.resolve(), *target.resolve().parents):
+            raise OptionError(
+                f"'{target}' is the input itself or inside of it; give another folder "
+                "for the results."
+            )
+        return [source]
+    if not source.exists():
+        raise OptionError(f"There is no folder or image '{source}'. Check the path.")
     if not source.is_dir():
         raise OptionError(
-            f"'{source}' is no folder; for single files use `napari-flowsr upscale`."
+            f"'{source}' is neither a folder nor an image that can be read; expected a "
+            f"folder, or an image that ends in {', '.join(READABLE)}."
         )
     if source.resolve() == target.resolve():
         raise OptionError(
@@ -89,6 +103,12 @@ def find_images(
             f"{', '.join(READABLE)}."
         )
     return chosen
+
+
+def is_image(path: Path) -> bool:
+    """Whether there is a single image of this name; OME-Zarr is a folder."""
+    kind = ending(path)
+    return bool(kind) and path.exists() and path.is_dir() == kind.endswith(".zarr")
 
 
 def targets(

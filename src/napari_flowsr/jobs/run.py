@@ -58,20 +58,35 @@ class _File:
     total: int = 1
     errors: list[str] = field(default_factory=list)
     left: int = 0
+    tiles: int = 1
 
     def begin(self, *, here: bool, afresh: bool) -> list[Task]:
         """Say what is to be done."""
         check_targets(self.files, overwrite=self.overwrite)
         if all(path.suffix == ".zarr" for path in self.files.values()):
             self.volume = Volume(self.source, self.files, self.order)
-            tasks = self.volume.begin(afresh=afresh)
+            tell = self._tell_plane if here else None
+            tasks = self.volume.begin(afresh=afresh, progress=tell)
             self.total = self.volume.planes
         else:
             tell = partial(self.tell, self.source) if here else None
             arguments = self.source, self.files, self.order, self.overwrite, tell
             tasks = [Task(self.source.name, upscale_file, arguments)]
         self.left = len(tasks)
+        if here:
+            self._tell_planes()
         return tasks
+
+    def _tell_plane(self, done: int, total: int) -> None:
+        """Tell how far a plane is, as part of the whole file."""
+        # Planes are of one size. A last tile is told when the plane is written, too.
+        self.tiles = total
+        complete = self.total - self.left
+        self.tell(self.source, complete * total + done, self.total * total)
+
+    def _tell_planes(self) -> None:
+        complete = self.total - self.left
+        self.tell(self.source, complete * self.tiles, self.total * self.tiles)
 
     def take(self, outcome: Outcome) -> None:
         """Note what became of a task."""
@@ -81,7 +96,7 @@ class _File:
         elif self.volume is None:
             self.facts = outcome.value
         else:
-            self.tell(self.source, self.total - self.left, self.total)
+            self._tell_planes()
 
     def end(self) -> FileOutcome:
         """Write what is complete."""
@@ -120,7 +135,9 @@ def run_files(
     overwrite : bool
         Replace results, and begin volumes afresh.
     progress : callable
-        Called with a file, what is done of it and all there is to do.
+        Called with a file, what is done of it and all there is to do: in tiles of
+        single samples where it is computed here, in planes on other machines. A file
+        that is begun is told with what was done of it before.
     cancelled : callable
         Asked often, also amid a tile where it is computed here.
 

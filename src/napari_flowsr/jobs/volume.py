@@ -20,7 +20,7 @@ import dask
 import numpy as np
 
 from napari_flowsr.errors import ExportError, ImageError
-from napari_flowsr.inference.events import Finished
+from napari_flowsr.inference.events import Finished, Progress
 from napari_flowsr.inference.options import Options
 from napari_flowsr.inference.parts import Survey
 from napari_flowsr.io.atomic import make_folder, remedy
@@ -29,7 +29,7 @@ from napari_flowsr.jobs.order import Order
 from napari_flowsr.jobs.schedule import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from napari_flowsr.inference.distribution import Posterior
     from napari_flowsr.io.image_file import ImageFile
@@ -62,8 +62,21 @@ class Volume:
 
     # --- begin ----------------------------------------------------------------
 
-    def begin(self, *, afresh: bool = False) -> list[Task]:
+    def begin(
+        self,
+        *,
+        afresh: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[Task]:
         """Read the image once, and say what is to be done: planes that are missing.
+
+        Parameters
+        ----------
+        afresh : bool
+            Discard what is unfinished.
+        progress : callable, optional
+            As of `compute_plane`, of the plane at work; tasks that have one cannot
+            be sent to other machines.
 
         Raises
         ------
@@ -93,7 +106,11 @@ class Volume:
             self._make_arrays(post)
             _write_json(self.folder / _JOB, job)
         return [
-            Task(f"{self.source.name}, plane {k}", compute_plane, (str(self.folder), k))
+            Task(
+                f"{self.source.name}, plane {k}",
+                compute_plane,
+                (str(self.folder), k, progress),
+            )
             for k in range(post.geometry.planes)
             if not _marker(self.folder, k).exists()
         ]
@@ -197,7 +214,9 @@ class Volume:
 # --- a plane, anywhere ------------------------------------------------------------
 
 
-def compute_plane(folder: str, number: int) -> int:
+def compute_plane(
+    folder: str, number: int, progress: Callable[[int, int], object] | None = None
+) -> int:
     """Compute one plane of a volume that was begun, and note that it is complete.
 
     Parameters
@@ -206,6 +225,9 @@ def compute_plane(folder: str, number: int) -> int:
         Of the unfinished result, as this machine sees it.
     number : int
         Of the plane.
+    progress : callable, optional
+        Called with what is done of this plane and all there is to do, in tiles of
+        single samples.
 
     Returns
     -------
@@ -215,11 +237,13 @@ def compute_plane(folder: str, number: int) -> int:
     # On a cluster, dask would hand the reading of pixels to the cluster, whose workers
     # all wait for it: a deadlock.
     with dask.config.set(scheduler="synchronous"):
-        _compute_plane(Path(folder), number)
+        _compute_plane(Path(folder), number, progress)
     return number
 
 
-def _compute_plane(place: Path, number: int) -> None:
+def _compute_plane(
+    place: Path, number: int, progress: Callable[[int, int], object] | None
+) -> None:
     job = _read_json(place / _JOB)
     order = Order.of_json(job["order"])
     model = order.load()
@@ -246,7 +270,9 @@ def _compute_plane(place: Path, number: int) -> None:
     )
     events = post.stream(order.n, order.outputs, order.quantiles, preview=False)
     for event in events:
-        if isinstance(event, Finished):
+        if isinstance(event, Progress) and progress is not None:
+            progress(event.done, event.total)
+        elif isinstance(event, Finished):
             result = event.result
     index = survey.geometry.index(number)
     for kind, array in order.arrays(result):
