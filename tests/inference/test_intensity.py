@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dask.array as dask_array
 import numpy as np
 import pytest
 import torch
 
 from napari_flowsr.errors import ImageError
-from napari_flowsr.inference import intensity
+from napari_flowsr.inference import intensity, source
 from napari_flowsr.inference.axes import Geometry, parse_axes
 from napari_flowsr.inference.intensity import cast, survey
 from napari_flowsr.inference.source import Source, open_array
@@ -143,6 +144,30 @@ def test_unusable_arrays(array, say) -> None:
 
 def test_an_array_without_masked_pixels_is_fine() -> None:
     assert open_array(np.ma.array([[1.0, 2.0]])).shape == (1, 2)
+
+
+@pytest.mark.parametrize("exact", [1 << 24, 500])
+@pytest.mark.parametrize("chunks", [None, (1, 16, 48), (2, 64, 11)])
+def test_strips_of_a_plane_give_the_range_of_the_plane(
+    monkeypatch, exact, chunks
+) -> None:
+    image = np.random.default_rng(0).normal(size=(2, 64, 48)).astype(np.float32)
+    monkeypatch.setattr(intensity, "EXACT_PIXELS", exact)
+    whole = surveyed(image, "ZYX").ranges
+    monkeypatch.setattr(intensity, "_STRIP", 5 * 48)
+    monkeypatch.setattr(source, "READ_AT_ONCE", 0)
+    given = image if chunks is None else dask_array.from_array(image, chunks)
+    assert surveyed(given, "ZYX").ranges == whole
+
+
+def test_chunks_are_not_cut_by_strips(monkeypatch) -> None:
+    read = []
+    image = dask_array.from_array(np.zeros((64, 48), np.uint8), (16, 48))
+    noted = image.map_blocks(lambda b: read.append(b.shape) or b, meta=image._meta)
+    monkeypatch.setattr(source, "READ_AT_ONCE", 0)
+    monkeypatch.setattr(intensity, "_STRIP", 10 * 48)
+    surveyed(noted, "YX")
+    assert read.count((16, 48)) == 4
 
 
 def test_a_few_extreme_pixels_do_not_move_the_range() -> None:

@@ -7,8 +7,9 @@ share one range if the model takes RGB, and have one each if it takes one channe
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ Array = npt.NDArray[Any]
 # Beyond this many pixels of a channel every k-th one stands for all: its percentiles
 # then move by less than 0.02 % of rank.
 EXACT_PIXELS = 1 << 24
+# Pixels that are looked at together.
+_STRIP = 1 << 22
 # Floats for a model that takes them as they are may exceed 0 .. 1 by this much.
 _FAR = 0.5
 # Statistics are single floats. Steps between these may be this part of the range, finer
@@ -91,15 +94,13 @@ class _Tally:
     high: float = -math.inf
     values: list[Array] = field(default_factory=list)
 
-    def add(self, finite: Array, step: int) -> None:
+    def add(self, finite: Array, step: int, skip: int) -> None:
         if finite.size:
             self.low = min(self.low, float(finite.min()))
             self.high = max(self.high, float(finite.max()))
-            # A strided view would keep the whole plane in memory.
-            self.values.append(finite[::step].copy() if step > 1 else finite)
+            # A strided view would keep all pixels in memory.
+            self.values.append(finite[skip::step].copy() if step > 1 else finite)
 
-    def sampled(self) -> npt.NDArray[np.float64]:
-        return np.concatenate(self.values).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,24 @@ def _fill(pixels: Array, otherwise: float) -> None:
         pixels[...] = pixels[rows, columns]
 
 
+def _quantiles(group: list[_Tally], shares: Sequence[float]) -> list[float]:
+    """Quantiles of the pixels at hand, linear between order statistics.
+
+    In the image's own dtype: as float64 the pixels of a large image would take more
+    memory than its decoding.
+    """
+    values = np.concatenate([part for tally in group for part in tally.values])
+    last = values.size - 1
+    below = [min(math.floor(share * last), max(0, last - 1)) for share in shares]
+    at = sorted({k for first in below for k in (first, min(first + 1, last))})
+    values.partition(at)
+    found = []
+    for share, first in zip(shares, below, strict=True):
+        low, high = float(values[first]), float(values[min(first + 1, last)])
+        found.append(float(np.interp(share * last, (first, first + 1), (low, high))))
+    return found
+
+
 def _step(source: Source) -> int:
     """Every how many pixels of a plane one is looked at, coprime to the width."""
     height, width = source.geometry.lr_size
@@ -178,6 +197,18 @@ def _step(source: Source) -> int:
     while math.gcd(step, width) > 1:
         step += 1
     return step
+
+
+def _strips(source: Source) -> list[slice]:
+    """Rows of a plane that are read together: whole rows of chunks, where it has any."""
+    height, width = source.geometry.lr_size
+    rows = max(1, _STRIP // max(1, width))
+    chunks = getattr(source.array, "chunks", None)
+    if chunks and not source.geometry.transposed:
+        sizes = chunks[source.geometry.axes.index("Y")]
+        chunk = max(sizes) if isinstance(sizes, tuple) else int(sizes)
+        rows = max(chunk, rows // chunk * chunk)
+    return [slice(top, top + rows) for top in range(0, height, rows)]
 
 
 def survey(
@@ -204,9 +235,11 @@ def survey(
     """
     tallies: dict[tuple[int, int], _Tally] = {}
     geometry, step = source.geometry, _step(source)
-    bad = 0
-    for plane in range(geometry.planes):
-        pixels = source.plane(plane)
+    width, bad = geometry.lr_size[1], 0
+    parts = itertools.product(range(geometry.planes), _strips(source))
+    for plane, rows in parts:
+        pixels = source.window(plane, rows, slice(None))
+        skip = -rows.start * width % step
         for component in range(min(geometry.components, 3)):
             flat = pixels[:, :, component].ravel()
             if flat.dtype.kind == "f":
@@ -216,7 +249,7 @@ def survey(
                     bad += missing
                     flat = flat[finite]
             key = geometry.channel(plane), component
-            tallies.setdefault(key, _Tally()).add(flat, step)
+            tallies.setdefault(key, _Tally()).add(flat, step, skip)
         if source.dtype.kind == "f" and geometry.components == 4:
             bad += int(np.count_nonzero(~np.isfinite(pixels[:, :, 3])))
     _check_finite(bad, tallies, nan)
@@ -224,7 +257,7 @@ def survey(
     for key, tally in tallies.items():
         group = [t for k, t in tallies.items() if k[0] == key[0]] if joint else [tally]
         ranges[key] = _range(tally, group, source.dtype, normalisation)
-    medians = {k: float(np.median(t.sampled())) for k, t in tallies.items() if bad}
+    medians = {k: _quantiles([t], [0.5])[0] for k, t in tallies.items() if bad}
     largest = max(max(abs(t.low), abs(t.high)) for t in tallies.values())
     return Intensities(source, ranges, medians, bad, largest)
 
@@ -250,8 +283,7 @@ def _dtype_range(group: list[_Tally], dtype: np.dtype[Any]) -> Range:
     lowest, highest = min(t.low for t in group), max(t.high for t in group)
     if lowest < -_FAR or highest > 1.0 + _FAR:
         # A few pixels may be far outside, see `inference.excess`, but not the image.
-        values = np.concatenate([t.sampled() for t in group])
-        low, high = np.percentile(values, (0.1, 99.9))
+        low, high = _quantiles(group, (0.001, 0.999))
         if low < -_FAR or high > 1.0 + _FAR:
             raise ImageError(
                 f"The image has floats from {lowest:g} to {highest:g}, but this model "
@@ -277,8 +309,7 @@ def _range(
             f"Intensities from {lowest:g} to {highest:g} span a range that floating "
             "point cannot resolve. Rescale the image."
         )
-    values = np.concatenate([t.sampled() for t in group])
-    low, high = (float(v) for v in np.percentile(values, (wanted.low, wanted.high)))
+    low, high = _quantiles(group, (wanted.low / 100, wanted.high / 100))
     # Nearly all pixels may have one value, as in a sparse image: then the extremes.
     if not high > low:
         return Range(lowest, highest)

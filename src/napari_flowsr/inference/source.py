@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 # Arrays up to this many bytes are read at once; larger lazy ones plane by plane, each
 # plane as often as it is needed.
-READ_AT_ONCE = 1 << 28
+READ_AT_ONCE = 1 << 26
 
 
 def _is_lazy(image: Any) -> bool:
