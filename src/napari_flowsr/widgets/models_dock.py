@@ -197,7 +197,7 @@ class ModelsDock(QWidget):
         self.buttons["remove"].clicked.connect(self._on_remove)
         self.buttons["licence"].clicked.connect(self._on_licence)
         self.form.asked.connect(self._on_asked)
-        self.bar.open.clicked.connect(partial(self._guarded, self.open_folder))
+        self.bar.open.clicked.connect(self._on_open)
         self.bar.cancel.clicked.connect(self.cancel)
         # Held weakly; other docks import and remove, too.
         changes.models.connect(self.refresh)
@@ -277,6 +277,9 @@ class ModelsDock(QWidget):
         except (FlowSRError, OSError) as error:
             self.say(str(error))
             show_error(str(error))
+
+    def _on_open(self) -> None:
+        self._guarded(self.open_folder)
 
     def _on_import(self) -> None:
         paths, _ = QFileDialog.getOpenFileNames(self, "Import models", "", _FILTER)

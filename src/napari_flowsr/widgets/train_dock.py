@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info
@@ -101,7 +103,7 @@ class TrainDock(QWidget):
             (box.discard_clicked, self.discard_interrupted),
             (self.form.restore_clicked, self.restore_defaults),
         ):
-            signal.connect(lambda *_, action=action: self._guarded(action))
+            signal.connect(partial(_act, weakref.WeakMethod(action)))
         self.session.events.connect(self._validate)
         # Held weakly: names are taken, models have gone.
         changes.models.connect(self._collection_changed)
@@ -330,6 +332,13 @@ class TrainDock(QWidget):
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.leave()
         return bool(super().event(event))
+
+
+def _act(action: weakref.WeakMethod[Any], *_: Any) -> None:
+    """Do what a button is for; Qt would keep the dock of a function of its own."""
+    method = action()
+    if method is not None:
+        method.__self__._guarded(method)
 
 
 def _told(layer: Any) -> Layer:

@@ -253,7 +253,7 @@ class EditForm(QWidget):
         column.addWidget(self.history)
         column.addLayout(model)
         column.addWidget(self.advanced)
-        session.events.model.connect(lambda *_: self._update(), check_nargs=False)
+        session.events.model.connect(self._update, check_nargs=False)
         self._update()
 
     @property
@@ -281,7 +281,7 @@ class EditForm(QWidget):
         self.bindings.mark(problems)
         self.advanced.unfold_for(problems)
 
-    def _update(self) -> None:
+    def _update(self, *_: Any) -> None:
         card = self.input.model.chosen_card
         self.drawing.set_card(card)
         self.advanced.set_card(card)

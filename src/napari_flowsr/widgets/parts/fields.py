@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
@@ -55,8 +56,10 @@ class Bindings:
         self._setters[name] = write
         write(getattr(self.session, name))
         changed.connect(lambda *_: self._to_session(name, read))
+        # Held weakly: psygnal keeps the events of a session for as long as there is the
+        # session, and a function that leads to the session would keep it for ever.
         getattr(self.session.events, name).connect(
-            lambda *_: self._to_widget(name), check_nargs=False
+            partial(self._to_widget, name), check_nargs=False
         )
 
     def check_box(self, name: str, box: QCheckBox) -> None:
@@ -95,7 +98,7 @@ class Bindings:
         finally:
             self._busy.discard(name)
 
-    def _to_widget(self, name: str) -> None:
+    def _to_widget(self, name: str, *_: Any) -> None:
         if name in self._busy:
             return
         self._busy.add(name)

@@ -163,9 +163,7 @@ class RescaleForm(QWidget):
         column.addLayout(rows)
         column.addWidget(self.advanced)
         for name in ("model", "direction", "detail"):
-            getattr(session.events, name).connect(
-                lambda *_: self._update(), check_nargs=False
-            )
+            getattr(session.events, name).connect(self._update, check_nargs=False)
         self._update()
 
     def _choice(self, name: str, items: dict[Any, str], tip: str) -> QComboBox:
@@ -181,7 +179,7 @@ class RescaleForm(QWidget):
         self.bindings.mark(problems)
         self.advanced.unfold_for(problems)
 
-    def _update(self) -> None:
+    def _update(self, *_: Any) -> None:
         """Show the fields that matter for what is to be done."""
         down, exact = self.session.direction == "down", self.session.detail == "exact"
         self.drawing.set_card(self.input.model.chosen_card)

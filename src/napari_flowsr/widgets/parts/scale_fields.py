@@ -102,7 +102,7 @@ class ScaleFields:
         self._has_range = False
         for name in ("scale", "image", "pixel_size_um"):
             getattr(self.session.events, name).connect(
-                lambda *_: self._show_target(), check_nargs=False
+                self._show_target, check_nargs=False
             )
         self._show_target()
 
@@ -126,7 +126,7 @@ class ScaleFields:
         scale: float | None = self.session.scale
         return scale if isinstance(scale, numbers.Real) else None
 
-    def _show_target(self) -> None:
+    def _show_target(self, *_: Any) -> None:
         size, scale = self.session.input_um, self._scale_set()
         self._rows.setRowVisible(self.target, self._has_range and size is not None)
         why_not = self.session.why_no_target()
