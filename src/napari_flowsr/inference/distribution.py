@@ -20,6 +20,7 @@ from napari_flowsr.inference.ensemble import check_quantiles
 from napari_flowsr.inference.events import Event, Finished, Result
 from napari_flowsr.inference.exploring import Exploring
 from napari_flowsr.inference.intensity import check_single_precision
+from napari_flowsr.inference.lazy import SampleTiles
 from napari_flowsr.inference.maps import parse_temperature
 from napari_flowsr.inference.options import check_callback, why_single
 from napari_flowsr.inference.outputs import Order
@@ -219,6 +220,21 @@ class Posterior(Edits, Exploring, Doubting):
         found = self._result(n, "quantiles", checked).quantiles
         arrays = [found[value] for value in checked]
         return arrays[0] if np.ndim(q) == 0 else np.stack(arrays)
+
+    def tiles(self, sample: int = 0) -> SampleTiles:
+        """Any tile of one sample, computed alone, for images that are looked at.
+
+        Parameters
+        ----------
+        sample : int
+            Its number.
+
+        Raises
+        ------
+        OptionError
+            Back-projection or a learned prior, which need whole planes.
+        """
+        return SampleTiles(self._bound, sample)
 
     # --- given HR images ------------------------------------------------------
 

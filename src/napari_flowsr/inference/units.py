@@ -115,10 +115,13 @@ class Workload:
         self, out: Array, unit: Unit, origin: tuple[int, int], values: Array
     ) -> None:
         """Write network values ``(components, h, w)`` at an HR position."""
-        view = self._box(out, unit, origin, values.shape[-2:])
+        self.fill(self._box(out, unit, origin, values.shape[-2:]), unit, values)
+
+    def fill(self, pixels: Array, unit: Unit, values: Array) -> None:
+        """Write network values ``(components, h, w)`` into pixels ``(h, w, S)``."""
         for i, component in enumerate(unit.components):
             found = self.intensities.range(unit.plane, component)
-            view[:, :, component] = cast(found.to_intensity(values[i]), out.dtype)
+            pixels[:, :, component] = cast(found.to_intensity(values[i]), pixels.dtype)
 
     def write_spread(
         self, out: Array, unit: Unit, origin: tuple[int, int], values: Array
@@ -139,18 +142,29 @@ class Workload:
     def fill_constant(self, out: Array, unit: Unit, *, spread: bool = False) -> None:
         """Write the constant of a constant channel, exactly; a spread of 0."""
         view = self._box(out, unit, (0, 0), self.geometry.hr_size)
+        if spread:
+            view[:, :, list(unit.components)] = 0
+        else:
+            self.fill_with_constant(view, unit)
+
+    def fill_with_constant(self, pixels: Array, unit: Unit) -> None:
+        """Write the constant of a constant channel into pixels ``(h, w, S)``."""
         source = self.intensities.plane(unit.plane)
         for component in unit.components:
             # The pixel itself, for a 64-bit integer does not survive a float.
-            view[:, :, component] = 0 if spread else source[0, 0, component]
+            pixels[:, :, component] = source[0, 0, component]
 
     def write_alpha(self, out: Array, plane: int) -> None:
-        """Enlarge the alpha component bicubically; it is no matter of the model."""
+        """Write the enlarged alpha component."""
+        view = plane_view(out, self.geometry.upscaled, plane)
+        view[:, :, 3] = self.enlarged_alpha(plane, out.dtype)
+
+    def enlarged_alpha(self, plane: int, dtype: np.dtype[Any]) -> Array:
+        """Alpha component, enlarged bicubically; it is no matter of the model."""
         alpha = self.intensities.plane(plane)[:, :, 3]
         enlarged = upscale_bicubic(
             torch.from_numpy(alpha.astype(np.float64)), self.geometry.scale
         )
         low, high = float(alpha.min()), float(alpha.max())
         values = np.clip(enlarged.numpy(), low, high)  # no ringing beyond opaque
-        view = plane_view(out, self.geometry.upscaled, plane)
-        view[:, :, 3] = cast(values, out.dtype)
+        return cast(values, dtype)
