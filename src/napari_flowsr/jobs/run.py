@@ -65,8 +65,8 @@ class _File:
         check_targets(self.files, overwrite=self.overwrite)
         if all(path.suffix == ".zarr" for path in self.files.values()):
             self.volume = Volume(self.source, self.files, self.order)
-            tell = self._tell_plane if here else None
-            tasks = self.volume.begin(afresh=afresh, progress=tell)
+            tell_plane = self._tell_plane if here else None
+            tasks = self.volume.begin(afresh=afresh, progress=tell_plane)
             self.total = self.volume.planes
         else:
             tell = partial(self.tell, self.source) if here else None

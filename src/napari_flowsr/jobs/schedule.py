@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from napari_flowsr.core.interrupt import interruptible
 from napari_flowsr.errors import Cancelled, FlowSRError, OptionError
 
-__all__ = ["ATTEMPTS", "Outcome", "Task", "run_tasks"]
+__all__ = ["ATTEMPTS", "Outcome", "Task", "check_scheduler", "run_tasks"]
 
 ATTEMPTS = 3
 """How often a task is tried before it counts as failed."""
@@ -144,12 +145,17 @@ def _in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _distributed() -> Any:
-    try:
-        import distributed
-    except ImportError as error:
+def check_scheduler() -> None:
+    """Raise `OptionError` where no scheduler can be used; fast, nothing is imported."""
+    if find_spec("distributed") is None:
         raise OptionError(
             "A scheduler needs the package distributed; install it with "
             "`pip install napari-flowsr[distributed]`, or leave the scheduler out."
-        ) from error
+        )
+
+
+def _distributed() -> Any:
+    check_scheduler()
+    import distributed
+
     return distributed

@@ -116,6 +116,11 @@ class Volume:
         ]
 
     @property
+    def complete(self) -> int:
+        """How many planes are complete, also before it is begun."""
+        return len(list((self.folder / _DONE).glob("[0-9]*.json")))
+
+    @property
     def planes(self) -> int:
         """How many there are, once begun."""
         return self._begun()[1].geometry.planes

@@ -180,7 +180,7 @@ class Job:
     @property
     def is_cancelled(self) -> bool:
         """Whether it was told to stop, and maybe has not yet."""
-        return self._cancelled.is_set()
+        return self._is_to_stop()
 
     # --- in the main thread -------------------------------------------------------
 

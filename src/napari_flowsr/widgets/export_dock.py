@@ -1,15 +1,15 @@
-"""Export dock: super-resolved layers to files, or to a Python program."""
+"""Export dock: layers to files or to a Python program, and files to files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import napari.viewer
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -35,6 +36,9 @@ from napari_flowsr.widgets._run import Failed
 from napari_flowsr.widgets._viewer import viewer_reference
 from napari_flowsr.widgets.commands import copy_script
 
+if TYPE_CHECKING:
+    from napari_flowsr.widgets._batch_tab import BatchTab
+
 __all__ = ["ExportDock"]
 
 _NOTICE = (
@@ -52,7 +56,7 @@ def _write(exports: list[Export], targets: list[Path], overwrite: bool) -> Any:
 
 
 class ExportDock(QWidget):
-    """Choose layers and a format, and write them.
+    """Choose layers and a format, and write them; or upscale files without a layer.
 
     Parameters
     ----------
@@ -64,11 +68,25 @@ class ExportDock(QWidget):
         super().__init__()
         self._viewer = viewer_reference(napari_viewer)
         self._is_writing = False
+        self._batch: BatchTab | None = None
         self._build(napari_viewer)
         self._connect()
         self._update()
 
     # --- for scripts --------------------------------------------------------------
+
+    @property
+    def batch(self) -> "BatchTab":  # noqa: UP037
+        """The tab for files, made when it is asked for or shown."""
+        if self._batch is None:
+            # It takes a while: many fields, and all models' cards.
+            from napari_flowsr.widgets._batch_tab import BatchTab
+
+            self._batch = BatchTab()
+            page = QVBoxLayout(self._batch_page)
+            page.setContentsMargins(2, 2, 2, 2)
+            page.addWidget(self._batch)
+        return self._batch
 
     @property
     def layers(self) -> list[Any]:
@@ -190,15 +208,27 @@ class ExportDock(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self._export)
         buttons.addWidget(self._copy)
-        layout = QVBoxLayout(self)
+        layers = QWidget()
+        layout = QVBoxLayout(layers)
         for widget in (_wrapped(_NOTICE), self._list, self._all):
             layout.addWidget(widget)
         layout.addLayout(self._form)
         layout.addWidget(self._sizes)
         layout.addLayout(buttons)
         layout.addWidget(self._status)
+        self._tabs = QTabWidget()
+        self._tabs.addTab(layers, "Layers")
+        self._batch_page = QWidget()
+        self._tabs.addTab(self._batch_page, "Batch")
+        self._tabs.setTabToolTip(
+            1, "Upscale the files of a folder, without opening them"
+        )
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(self._tabs)
 
     def _connect(self) -> None:
+        self._tabs.currentChanged.connect(self._on_tab)
         self._list.changed.connect(self._update)
         self._all.toggled.connect(self._on_all)
         self._pixel.valueChanged.connect(self._update)
@@ -238,6 +268,10 @@ class ExportDock(QWidget):
 
     # --- what happens on a click --------------------------------------------------
 
+    def _on_tab(self, index: int) -> None:
+        if index == 1:
+            _ = self.batch
+
     def _on_all(self, checked: bool) -> None:
         if checked != self._list.shows_all:
             self._list.shows_all = checked
@@ -270,6 +304,23 @@ class ExportDock(QWidget):
         text = str(error) or type(error).__name__
         self._status.setText(text)
         show_error(text)
+
+    # --- the end ------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Stop the batch; what is complete of it stays."""
+        if self._batch is not None:
+            self._batch.leave()
+
+    def closeEvent(self, event: Any) -> None:
+        self.leave()
+        super().closeEvent(event)
+
+    def event(self, event: Any) -> bool:
+        # napari does not close the widget of a dock that is closed: it takes it out.
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.leave()
+        return bool(super().event(event))
 
 
 def _wrapped(text: str) -> QLabel:

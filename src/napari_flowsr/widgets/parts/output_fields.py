@@ -11,7 +11,7 @@ from napari_flowsr.widgets._calibration import takes_pixel_size, was_given
 from napari_flowsr.widgets._geometry import in_pixels, pixel_um
 from napari_flowsr.widgets.parts.fields import Bindings
 
-__all__ = ["OutputFields"]
+__all__ = ["KindBoxes", "OutputFields"]
 
 _KINDS = {
     "samples": ("samples", "Plausible high-resolution images"),
@@ -21,7 +21,46 @@ _KINDS = {
 }
 
 
-class OutputFields:
+class KindBoxes:
+    """A check box for each kind of output.
+
+    Parameters
+    ----------
+    rows : QFormLayout
+        Where to put them.
+    session : Session
+        Whose ``outputs`` they are.
+    kinds : mapping
+        Label and tip of each kind.
+    """
+
+    def __init__(
+        self, rows: QFormLayout, session: Any, kinds: Mapping[str, tuple[str, str]]
+    ) -> None:
+        self.session = session
+        self.kinds: dict[str, QCheckBox] = {}
+        column = self.kinds_row = QVBoxLayout()
+        for kind, (label, tip) in kinds.items():
+            box = QCheckBox(label)
+            box.setToolTip(tip)
+            box.toggled.connect(self._kinds_toggled)
+            self.kinds[kind] = box
+            column.addWidget(box)
+        self.session.events.outputs.connect(self._show_kinds)
+        self._show_kinds()
+        rows.addRow("Outputs", column)
+
+    def _kinds_toggled(self) -> None:
+        self.session.outputs = tuple(k for k, b in self.kinds.items() if b.isChecked())
+
+    def _show_kinds(self, *_: Any) -> None:
+        for kind, box in self.kinds.items():
+            box.blockSignals(True)
+            box.setChecked(kind in self.session.outputs)
+            box.blockSignals(False)
+
+
+class OutputFields(KindBoxes):
     """Kinds of outputs, and the pixel size that is written into them.
 
     Parameters
@@ -41,32 +80,23 @@ class OutputFields:
         bindings: Bindings,
         kinds: Mapping[str, tuple[str, str]] = _KINDS,
     ) -> None:
-        self.session, self._bindings, self._labels = bindings.session, bindings, kinds
-        self._add_kinds(rows)
+        self._bindings = bindings
+        super().__init__(rows, bindings.session, kinds)
+        if "samples" in self.kinds:
+            self.kinds_row.insertLayout(1, self._stacking())
+            self._show_whether_stacked()
         self._add_pixel_size(rows)
         self.session.events.image.connect(self._image_changed)
         self.session.events.pixel_size_um.connect(self._show_whether_known)
         self._image_changed()
 
-    def _add_kinds(self, rows: QFormLayout) -> None:
-        self.kinds: dict[str, QCheckBox] = {}
-        column = self.kinds_row = QVBoxLayout()
-        for kind, (label, tip) in self._labels.items():
-            box = QCheckBox(label)
-            box.setToolTip(tip)
-            box.toggled.connect(self._kinds_toggled)
-            self.kinds[kind] = box
-            column.addWidget(box)
-        if "samples" in self.kinds:
-            column.insertLayout(1, self._stacking())
-        self.session.events.outputs.connect(self._show_kinds)
-        self._show_kinds()
-        rows.addRow("Outputs", column)
-
     def _stacking(self) -> QHBoxLayout:
         self.stack = QCheckBox("as one stack with a slider")
         self.stack.setToolTip("Otherwise each sample is a layer of its own")
         self._bindings.check_box("stack", self.stack)
+        samples = self.kinds["samples"]
+        samples.toggled.connect(self._show_whether_stacked)
+        self.session.events.outputs.connect(self._show_whether_stacked)
         indented = QHBoxLayout()
         indented.addSpacing(18)
         indented.addWidget(self.stack)
@@ -85,20 +115,8 @@ class OutputFields:
 
     # --- reacting -----------------------------------------------------------------
 
-    def _kinds_toggled(self) -> None:
-        self.session.outputs = tuple(k for k, b in self.kinds.items() if b.isChecked())
-        self._show_whether_stacked()
-
-    def _show_kinds(self, *_: Any) -> None:
-        for kind, box in self.kinds.items():
-            box.blockSignals(True)
-            box.setChecked(kind in self.session.outputs)
-            box.blockSignals(False)
-        self._show_whether_stacked()
-
-    def _show_whether_stacked(self) -> None:
-        if "samples" in self.kinds:
-            self.stack.setEnabled(self.kinds["samples"].isChecked())
+    def _show_whether_stacked(self, *_: Any) -> None:
+        self.stack.setEnabled(self.kinds["samples"].isChecked())
 
     def _read_pixel_size(self) -> float | None:
         text = self.pixel_size.text().strip().replace(",", ".")
