@@ -133,7 +133,9 @@ class Rescaled:
                 **{name: str(facts.get(name, "")) for name in _NAMES},
             )
             found.check()
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (
+            TypeError, ValueError, KeyError, AttributeError, ArithmeticError,
+        ) as error:  # fmt: skip
             raise OptionError(
                 f"The record of how a small image was made is damaged ({error!r}). "
                 "Leave it out, or make the small image again."
@@ -312,5 +314,8 @@ def load_latents(path: str | Path) -> RescaledLatents:
             excess=(tensors["excess.at"], tensors["excess.by"]),
             alpha=tensors.get("alpha"),
         )
-    except (ValueError, KeyError, TypeError, IndexError, FlowSRError) as error:
+    except (
+        ValueError, KeyError, TypeError, IndexError, ArithmeticError, RuntimeError,
+        FlowSRError,
+    ) as error:  # fmt: skip
         raise _KIND.damaged(path, error) from error

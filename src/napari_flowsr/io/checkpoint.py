@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io import foreign
@@ -25,12 +28,17 @@ from napari_flowsr.models._registry import build, config_dict
 from napari_flowsr.models.card import Model, ModelCard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from napari_flowsr.core.flow import ConditionalFlow
 
-__all__ = ["Header", "describe_anew", "file_sha256", "load_weights", "read_header"]
-__all__ += ["read_model", "save_model"]
+__all__ = ["Header", "build_with", "describe_anew", "file_sha256", "load_weights"]
+__all__ += ["read_header", "read_model", "save_model"]
+
+Network = TypeVar("Network", bound=nn.Module)
+# Weights of a network beyond those of its file, so that the tensors that are missing
+# can be named.
+_SPARE = 1000
 
 
 def file_sha256(path: str | Path) -> str:
@@ -190,28 +198,67 @@ def _check_tensors(
 def _network(
     path: Path, family: str, config: Any, tensors: Mapping[str, Tensor]
 ) -> ConditionalFlow:
+    return build_with(lambda: build(family, config), tensors, path, family)
+
+
+def build_with(
+    make: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path, label: str
+) -> Network:
     """Build a network with these weights; memory is taken only if they fit.
+
+    Parameters
+    ----------
+    make : callable
+        Builds it; called twice, first on a device without memory.
+    tensors : mapping
+        All its weights.
+    path : Path
+        Where they and what ``make`` knows are from.
+    label : str
+        Of the network, for messages.
 
     Raises
     ------
     CheckpointError
         If they do not fit, or no such network can be built.
     OptionError
-        If the family or its configuration is unknown.
+        As ``make`` does.
     """
     try:
-        with torch.device("meta"):
-            _check_tensors(build(family, config), tensors, path, family)
-        flow = build(family, config)
+        with torch.device("meta"), _no_more_weights_than(len(tensors)):
+            _check_tensors(make(), tensors, path, label)
+        network = make()
     except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError,
             ValueError) as error:  # fmt: skip
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise CheckpointError(
-            f"{path.name} describes a {family} network that cannot be built ({reason})."
+            f"{path.name} describes a {label} network that cannot be built ({reason})."
             " The file is damaged, or too large for this computer."
         ) from error
-    load_weights(flow, tensors, path, flow.family)
-    return flow
+    load_weights(network, tensors, path, label)
+    return network
+
+
+@contextmanager
+def _no_more_weights_than(count: int) -> Iterator[None]:
+    """Within, a network with more weights raises `ValueError` while it is built.
+
+    Layers take memory even on a device without any, so that a file could ask for more
+    of them than any memory holds.
+    """
+    here, made = threading.get_ident(), 0
+
+    def counted(*_: object) -> None:
+        nonlocal made
+        made += threading.get_ident() == here
+        if made > count + _SPARE:
+            raise ValueError(f"it has more weights than the {count} of the file")
+
+    handle = register_module_parameter_registration_hook(counted)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _check_card(card: ModelCard, flow: ConditionalFlow, path: Path) -> None:
@@ -234,7 +281,7 @@ def _check_card(card: ModelCard, flow: ConditionalFlow, path: Path) -> None:
 def _read_own(path: Path, header: Header) -> Model:
     try:
         tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError, OverflowError) as error:
         raise CheckpointError(
             f"{path.name} is damaged ({error}). Copy or download it again."
         ) from error

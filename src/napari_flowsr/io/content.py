@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_flowsr.io.untrusted import unpack_npy
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -84,8 +86,21 @@ def pack_array(array: NDArray[Any]) -> dict[str, Any]:
     return {"encoding": _PACKED, "shape": list(array.shape), "data": text}
 
 
-def unpack_array(packed: Mapping[str, Any]) -> NDArray[Any]:
-    """Array that `pack_array` packed."""
-    raw = zlib.decompress(base64.b64decode(packed["data"]))
-    array: NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
-    return array
+def unpack_array(
+    packed: Mapping[str, Any], largest: int | None = None
+) -> NDArray[Any]:
+    """Array that `pack_array` packed.
+
+    Parameters
+    ----------
+    packed : mapping
+        It may come from anybody's file.
+    largest : int, optional
+        Bytes that it may take; by default what is free.
+
+    Raises
+    ------
+    ValueError
+        Damaged, or larger.
+    """
+    return unpack_npy(base64.b64decode(packed["data"]), largest)

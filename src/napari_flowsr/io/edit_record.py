@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.io.content import jsonable, pack_array, unpack_array
+from napari_flowsr.io.untrusted import excess, inflate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,12 +64,15 @@ def unpack(packed: Mapping[str, Any]) -> Array:
     if "box" not in packed:
         return unpack_array(packed)
     slices = tuple(slice(int(a), int(b)) for a, b in packed["box"])
-    out = np.zeros([int(side) for side in packed["shape"]], np.dtype(packed["dtype"]))
+    shape, dtype = [int(side) for side in packed["shape"]], np.dtype(packed["dtype"])
+    if too_large := excess(shape, dtype.itemsize):
+        raise ValueError(f"a mask is too large: {too_large}")
+    out = np.zeros(shape, dtype)
     if "inside" in packed:
         out[slices] = unpack_array(packed["inside"])
     else:
         inside = out[slices]
-        raw = zlib.decompress(base64.b64decode(packed["data"]))
+        raw = inflate(base64.b64decode(packed["data"]), -(-inside.size // 8))
         bits = np.unpackbits(np.frombuffer(raw, np.uint8), count=inside.size)
         out[slices] = bits.reshape(inside.shape)
     return out

@@ -89,7 +89,7 @@ class Edit:
         found = {key: self.record[key] for key in _OPTIONS if key in self.record}
         temperature = self.record.get("temperature")
         if isinstance(temperature, Mapping):
-            temperature = unpack_array(temperature)
+            temperature = _map(temperature, self.latents, self.image)
         return found | ({} if temperature is None else {"temperature": temperature})
 
     def check_model(self, card: ModelCard) -> None:
@@ -181,14 +181,17 @@ def load_edit(path: str | Path) -> Edit:
         spec = spec_of(about["spec"])
         latents = Latents(levels_of(tensors, spec), spec, tensors.get("lr"))
         _check_lr(latents)
-        return Edit(
+        edit = Edit(
             latents=latents,
             image=_image(tensors["image"], about["image"]),
             record=_mapping(about["record"]),
-            layer=_mapping(about["layer"]),
+            layer=_layer(_mapping(about["layer"])),
         )
+        _ = edit.options  # with the map of temperature in them, if it can be unpacked
+        return edit
     except (
-        ValueError, KeyError, TypeError, IndexError, ArithmeticError, FlowSRError,
+        ValueError, KeyError, TypeError, IndexError, ArithmeticError, RuntimeError,
+        FlowSRError,
     ) as error:  # fmt: skip
         raise _KIND.damaged(path, error) from error
 
@@ -203,11 +206,26 @@ def _check_lr(latents: Latents) -> None:
         raise ValueError(f"the LR image of the latents is {tuple(lr.shape)}")
 
 
+def _map(packed: Mapping[str, Any], latents: Latents, image: Any) -> Any:
+    """A map of temperature, which has no more values than the images have."""
+    values = image.size + sum(level.numel() for level in latents.levels)
+    return unpack_array(packed, 8 * values)
+
+
+def _layer(facts: dict[str, Any]) -> dict[str, Any]:
+    """What a program wants to know, if its data type is one of images."""
+    if "dtype" in facts and np.dtype(str(facts["dtype"])).kind not in "buif":
+        raise ValueError(f"the image has the data type {facts['dtype']!r}")
+    return facts
+
+
 def _image(data: Tensor, facts: Mapping[str, Any]) -> npt.NDArray[Any]:
     dtype = np.dtype(str(facts["dtype"]))
     if dtype.kind not in "buif" or data.dtype != torch.uint8:
         raise ValueError(f"the LR image has the data type {dtype}")
     shape = tuple(int(side) for side in facts["shape"])
+    if min(shape, default=0) < 0:
+        raise ValueError(f"the LR image has the shape {shape}")
     stored = np.frombuffer(data.numpy().tobytes(), dtype).reshape(shape)
     return stored.astype(dtype.newbyteorder("="))  # a copy, which may be written to
 

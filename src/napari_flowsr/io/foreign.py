@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,8 @@ _PICKLES = (b"PK\x03\x04", b"\x80")
 
 def _load_pickle(path: Path) -> Any:
     try:
+        if zipfile.is_zipfile(path):
+            _check_archive(path)
         with warnings.catch_warnings():
             # torch warns about TorchScript archives before it refuses them.
             warnings.simplefilter("ignore")
@@ -89,6 +92,18 @@ def _load_pickle(path: Path) -> Any:
     except Exception as error:
         # A file of any content arrives here, and torch raises whatever its parsers do.
         raise _unreadable(path, error) from error
+
+
+def _check_archive(path: Path) -> None:
+    """Raise `ValueError` for an archive that holds more than its own size.
+
+    torch.save stores what it writes as it is; a packed member may become of any size.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    packed = any(m.compress_type != zipfile.ZIP_STORED for m in members)
+    if packed or sum(m.file_size for m in members) > path.stat().st_size:
+        raise ValueError("it is a packed archive, which torch does not write")
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
@@ -122,7 +137,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         try:
             content: Any = load_file(path)
-        except SafetensorError as error:
+        except (SafetensorError, OSError, RuntimeError, OverflowError) as error:
             raise _unreadable(path, error) from error
     elif head.startswith(_PICKLES) or head[8:] == b"{":
         content = _unwrap(_load_pickle(path))
@@ -138,16 +153,37 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             "was expected."
         )
     state = {
-        str(name).removeprefix("module."): value
+        name.removeprefix("module."): value
         for name, value in content.items()
-        if isinstance(value, Tensor)
+        if isinstance(name, str) and isinstance(value, Tensor)
     }
     if not state or len(state) != len(content):
         raise CheckpointError(
             f"{path.name} holds {len(content)} entries of which {len(state)} are "
             "tensors; a state dict, tensors by name, was expected."
         )
+    _check_stored(state, path)
     return state
+
+
+def _check_stored(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raise `CheckpointError` unless all values of the tensors are in the file.
+
+    One number can be all values of a tensor of any shape, and what is translated or
+    built from such a tensor has that shape. Twice: tied weights are stored once.
+    """
+    plain = all(
+        t.layout == torch.strided and t.device.type == "cpu" and not t.is_quantized
+        for t in state.values()
+    )
+    size = path.stat().st_size
+    if plain and sum(t.numel() * t.element_size() for t in state.values()) <= 2 * size:
+        return
+    raise CheckpointError(
+        f"{path.name} holds tensors whose values are not in the file ({size} bytes); "
+        "plain ones were expected. Ask its author for a plain state dict "
+        "(torch.save(model.state_dict(), ...)) or a .safetensors file."
+    )
 
 
 # --- translating --------------------------------------------------------------
@@ -232,7 +268,10 @@ def read_official(
     try:
         config, inferred, assumed = module.infer_config(state, assume)
         tensors = module.remap(state, config)
-    except (LookupError, ValueError, ArithmeticError) as error:
+    except (
+        LookupError, ValueError, ArithmeticError, RuntimeError, TypeError,
+        AttributeError,
+    ) as error:  # fmt: skip
         # Names and shapes are the file's: anything may be missing or too short.
         raise CheckpointError(
             f"{path.name} looks like a {known.label} file, but its tensors are not "

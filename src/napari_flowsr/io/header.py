@@ -6,7 +6,6 @@ ours says family, configuration and card under `KEY` of its metadata.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from napari_flowsr.errors import CheckpointError, OptionError
+from napari_flowsr.io.untrusted import parse_json
 from napari_flowsr.models.card import ModelCard
 
 __all__ = ["CARD", "FORMAT_VERSION", "KEY", "Header", "read_header"]
@@ -24,7 +24,7 @@ FORMAT_VERSION = 1
 KEY = "napari-flowsr"
 CARD = TypeAdapter(ModelCard)
 # The header of the largest known network is below 1 MB; more is not a header.
-_MAX_HEADER = 64 << 20
+_MAX_HEADER = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def read_header(path: str | Path) -> Header | None:
     if metadata is None or KEY not in metadata:
         return None
     try:
-        about = json.loads(metadata[KEY])
+        about = parse_json(metadata[KEY])
         version = about["format"]
         if isinstance(version, bool) or int(version) != version or version < 1:
             raise ValueError(f"format is {version!r}; expected a whole number from 1")
@@ -61,8 +61,7 @@ def read_header(path: str | Path) -> Header | None:
             _check(header)
             return header
     except (
-        ValueError, KeyError, TypeError, OverflowError, RecursionError, ValidationError,
-        OptionError,
+        ValueError, KeyError, TypeError, OverflowError, ValidationError, OptionError,
     ) as error:  # fmt: skip
         raise CheckpointError(
             f"{path.name} has a damaged description in its header ({error!r}). Copy or "
@@ -107,7 +106,7 @@ def _metadata(path: Path) -> dict[str, Any] | None:
             if length + 8 > size:
                 raise _truncated(path)
             text = head[8:] + file.read(length - 1)
-        header = json.loads(text)
+        header = parse_json(text)
         end, metadata = _end(header), header.get("__metadata__") or {}
         if not isinstance(metadata, dict):
             raise ValueError(f"__metadata__ is a {type(metadata).__name__}")
@@ -115,7 +114,7 @@ def _metadata(path: Path) -> dict[str, Any] | None:
         raise CheckpointError(
             f"{path} cannot be read: {error.strerror or error}."
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(
             f"{path.name} begins like a .safetensors file, but its header is damaged "
             f"({str(error)[:120]}). Copy or download it again."

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_flowsr.errors import AxesError, ExportError
+from napari_flowsr.errors import AxesError, ExportError, FlowSRError, ImageError
 
-__all__ = ["MICROMETRES", "ImageFile", "check_axes", "in_micrometres", "lazy", "merged"]
+__all__ = ["MICROMETRES", "ImageFile", "Unread", "check_axes", "in_micrometres", "lazy"]
+__all__ += ["merged"]
 
 MICROMETRES: Mapping[str, float] = {
     "µm": 1.0,
@@ -84,6 +85,35 @@ class ImageFile:
     def rgb(self) -> bool:
         """Whether the last axis holds colour components."""
         return bool(self.axes) and str(self.axes).endswith("S")
+
+
+class Unread:
+    """Pixels that are read when they are used, with errors that name their file.
+
+    Parameters
+    ----------
+    source : array
+        Reads them: has ``shape``, ``dtype``, ``chunks`` and slices.
+    path : path
+        Of the file or folder that they are in.
+    """
+
+    def __init__(self, source: Any, path: Any) -> None:
+        self._source, self._path = source, str(path)
+        self.shape, self.dtype = tuple(source.shape), source.dtype
+        self.ndim, self.chunks = len(self.shape), source.chunks
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        try:
+            return np.asarray(self._source[index])
+        except FlowSRError:
+            raise
+        except Exception as error:
+            # Files of any content arrive here; decoders raise whatever they do.
+            raise ImageError(
+                f"Pixels of '{self._path}' could not be read: {error!r}. The file is "
+                "damaged, incomplete or was changed; copy it again."
+            ) from error
 
 
 def in_micrometres(

@@ -78,6 +78,12 @@ def _opened(path: str | Path, *, unread: bool) -> ImageFile:
         raise _no_image(path)
     try:
         return _read(path, kind, unread=unread)
+    except MemoryError as error:
+        raise ImageError(
+            f"'{path}' is too large for the memory that is free. If its size is right, "
+            "use `napari-flowsr batch`, which reads it part by part; the file may also "
+            "be damaged."
+        ) from error
     except OSError as error:
         raise ImageError(
             f"'{path}' could not be read: {error.strerror or error}. Check the "
@@ -110,7 +116,13 @@ def _read(path: Path, kind: str, *, unread: bool) -> ImageFile:
     if kind == ".npy":
         try:
             data = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
+            if not isinstance(data, np.ndarray):
+                data.close()
+                raise ValueError("it is an archive of arrays")
+        except MemoryError:
+            raise
+        except Exception as error:
+            # A file of any content arrives here; its header is parsed as Python is.
             raise ImageError(
                 f"'{path}' is no array that can be read: {error}. Save it with "
                 "numpy.save, and not as objects."

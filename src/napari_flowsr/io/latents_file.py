@@ -18,6 +18,7 @@ from napari_flowsr.core.places import LatentLevel, LatentSpec, Place, Window
 from napari_flowsr.errors import CheckpointError
 from napari_flowsr.io.atomic import atomic_path
 from napari_flowsr.io.provenance import versions
+from napari_flowsr.io.untrusted import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +92,8 @@ class Kind:
                 f"There is no file '{path}' of {self.what}. Check the path. "
                 f"{self.expected}"
             ) from error
-        except (SafetensorError, OSError) as error:
+        # What sizes that nobody can have lead torch to is a RuntimeError.
+        except (SafetensorError, OSError, RuntimeError, OverflowError) as error:
             raise CheckpointError(
                 f"'{path}' is no file of {self.what}, or a damaged one ({error}). "
                 f"{self.expected}"
@@ -100,11 +102,11 @@ class Kind:
 
     def _about(self, text: str, path: Path) -> dict[str, Any]:
         try:
-            about: dict[str, Any] = json.loads(text)
+            about: dict[str, Any] = parse_json(text)
             version = about["format"]
             if isinstance(version, bool) or int(version) != version or version < 1:
                 raise ValueError(f"format is {version!r}; expected a whole number")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise self.damaged(path, error) from error
         if version > self.version:
             raise CheckpointError(

@@ -15,7 +15,6 @@ import json
 import logging
 import math
 import re
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -23,15 +22,17 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
-from napari_flowsr.errors import ExportError, ImageError
+from napari_flowsr.errors import ExportError, FlowSRError, ImageError
 from napari_flowsr.io.image_file import (
     MICROMETRES,
     ImageFile,
+    Unread,
     in_micrometres,
     lazy,
     merged,
 )
 from napari_flowsr.io.provenance import NAMESPACE, jsonable, statement
+from napari_flowsr.io.untrusted import PACKING, excess, inflate, parse_json, room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,8 @@ __all__ = ["read_tiff", "write_ome_tiff"]
 
 # A printing resolution such as 72 dpi (353 µm) says nothing about the specimen.
 _LARGEST_PIXEL_UM = 10.0
+# TIFF's numbers of the compressions that are zlib streams.
+_ZLIB = (8, 32946)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -68,19 +71,10 @@ def read_tiff(path: str | Path, *, unread: bool = False) -> ImageFile:
         with tifffile.TiffFile(path) as tif:
             _check_complete(tif, path, complaints)
             return _read(tif, path, unread=unread)
-    except (
-        tifffile.TiffFileError,
-        ValueError,
-        KeyError,
-        IndexError,
-        EOFError,
-        zlib.error,
-        # What damaged tags and descriptions lead tifffile and the XML parser to.
-        RuntimeError,
-        TypeError,
-        ZeroDivisionError,
-        ElementTree.ParseError,
-    ) as error:
+    except FlowSRError:
+        raise
+    except Exception as error:
+        # A file of any content arrives here, and decoders raise whatever they do.
         raise ImageError(
             f"'{path}' could not be read as TIFF: {error}. The file is damaged or "
             "incomplete, or compressed in a way that needs `pip install imagecodecs`."
@@ -133,7 +127,8 @@ def _read(tif: tifffile.TiffFile, path: Path, *, unread: bool) -> ImageFile:
     axes, page = series.axes, series.keyframe
     is_palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
     pixels = _Unread(path, series) if unread and not is_palette else None
-    data = series.asarray() if pixels is None else lazy(pixels)
+    _check_claim(path, series, whole=pixels is None)
+    data = series.asarray() if pixels is None else lazy(Unread(pixels, path))
     if is_palette and page.colormap is not None:
         data, axes = np.moveaxis(page.colormap[:, data], 0, -1), f"{axes}S"
     if "S" in axes and not axes.endswith("S"):
@@ -157,6 +152,36 @@ def _read(tif: tifffile.TiffFile, path: Path, *, unread: bool) -> ImageFile:
         channel_names=names if "C" in axes else (),
         metadata=metadata,
     )
+
+
+def _check_claim(path: Path, series: tifffile.TiffPageSeries, *, whole: bool) -> None:
+    """Raise for more pixels, or larger packed parts, than the memory can hold."""
+    page = series.keyframe
+    itemsize = 1 if page.dtype is None else page.dtype.itemsize
+    if too_large := excess(series.shape if whole else page.chunks, itemsize):
+        raise ImageError(
+            f"'{path}' is too large: {too_large}. If its size is right, use "
+            "`napari-flowsr batch`, which reads it part by part; the file may also be "
+            "damaged."
+        )
+    if int(page.compression) in _ZLIB:
+        _check_packed(path, series, math.prod(page.chunks) * itemsize)
+
+
+def _check_packed(path: Path, series: tifffile.TiffPageSeries, expected: int) -> None:
+    """Raise `ValueError` for a strip or tile that unpacks to more than its pixels.
+
+    Only those that could fill the memory are looked into: others are read once.
+    """
+    most = room() // 2
+    with path.open("rb") as file:
+        for page in series.pages:
+            if page is None:
+                continue
+            for at, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+                if count * PACKING > most:
+                    file.seek(at)
+                    inflate(file.read(count), expected)
 
 
 class _Unread:
@@ -223,7 +248,7 @@ def _from_ome(
         if annotation.get("Namespace") == NAMESPACE:
             entries = {m.get("K"): m.text or "" for m in annotation.iter("M")}
             if "json" in entries:
-                return sizes, tuple(names), json.loads(entries["json"])
+                return sizes, tuple(names), parse_json(entries["json"])
     return sizes, tuple(names), None
 
 

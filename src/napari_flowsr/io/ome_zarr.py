@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_flowsr.errors import ExportError, ImageError
+from napari_flowsr.errors import ExportError, FlowSRError, ImageError
 from napari_flowsr.io.content import jsonable
 from napari_flowsr.io.image_file import (
     MICROMETRES,
     ImageFile,
+    Unread,
     in_micrometres,
     lazy,
     merged,
 )
 from napari_flowsr.io.provenance import NAMESPACE, statement
+from napari_flowsr.io.untrusted import check_depth, excess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +42,11 @@ _SMALLEST = 256
 _ORDER = "TCZYX"
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 _RGB = ("red", "green", "blue", "alpha")
+# Of version 2 of zarr, whose registry also has codecs that unpickle what they read.
+_PLAIN_CODECS = {"blosc", "bz2", "delta", "gzip", "lz4", "lzma", "shuffle", "zlib"}
+_PLAIN_CODECS |= {"zstd", "adler32", "crc32", "crc32c", "fletcher32"}
+# Chunks of a volume of 10 TB with chunks of 1 MB; dask takes memory for each.
+_MOST_CHUNKS = 10**7
 _COLOURS = ("FF0000", "00FF00", "0000FF", "FFFFFF")
 
 
@@ -217,28 +224,29 @@ def read_ome_zarr(path: str | Path, *, unread: bool = False) -> ImageFile:
         multiscale = ome["multiscales"][0]
         first = multiscale["datasets"][0]
         level = group[first["path"]]
-        data = lazy(level) if unread else np.asarray(level[...])
+        _check_claim(path, zarr, level, whole=not unread)
+        data = lazy(Unread(level, path)) if unread else np.asarray(level[...])
         described = multiscale["axes"]
+        axes = "".join(str(a["name"]).upper() for a in described)
+        if len(axes) != data.ndim:
+            raise ValueError(f"{len(axes)} axes are named, of {data.ndim}")
+        sizes = _sizes(first, described)
+        channels = ome.get("omero", {}).get("channels", ())
+        labels = tuple(str(c.get("label", "")) for c in channels)
+        if NAMESPACE in attributes:
+            check_depth(attributes[NAMESPACE])
     except ExportError as error:
         raise ImageError(str(error)) from error
-    except (KeyError, IndexError, ValueError, TypeError, FileNotFoundError) as error:
+    except FlowSRError:
+        raise
+    except Exception as error:
+        # Folders of any content arrive here, and codecs raise whatever they do.
         raise ImageError(
             f"'{path}' holds no OME-Zarr image of version 0.4 or 0.5 ({error}). Give "
             "the folder whose metadata list the multiscales. Save a plain zarr array, "
             "which does not name its axes, as OME-Zarr or OME-TIFF, or give it as an "
             "array in Python."
         ) from error
-    axes = "".join(str(a["name"]).upper() for a in described)
-    sizes = {}
-    for entry in first.get("coordinateTransformations", ()):
-        if entry.get("type") != "scale":
-            continue
-        for a, value in zip(described, entry["scale"], strict=True):
-            factor = MICROMETRES.get(str(a.get("unit", "")).lower())
-            if a["name"] in ("x", "y", "z") and factor is not None:
-                sizes[a["name"].upper()] = float(value) * factor
-    channels = ome.get("omero", {}).get("channels", ())
-    labels = tuple(str(c.get("label", "")) for c in channels)
     if "C" in axes and labels in (_RGB[:3], _RGB):
         # OME-Zarr has no samples; `write_ome_zarr` makes channels of them.
         data = np.moveaxis(data, axes.index("C"), -1)
@@ -254,3 +262,39 @@ def read_ome_zarr(path: str | Path, *, unread: bool = False) -> ImageFile:
         channel_names=labels,
         metadata=metadata,
     )
+
+
+def _check_claim(path: str | Path, zarr: Any, level: Any, *, whole: bool) -> None:
+    """Raise for what holds no plain pixels, or more than the memory can."""
+    if not isinstance(level, zarr.Array):
+        raise ValueError("its finest level is no array")
+    codecs = [getattr(level.metadata, "compressor", None)]
+    codecs += getattr(level.metadata, "filters", None) or ()
+    names = {str(getattr(codec, "codec_id", "?")) for codec in codecs if codec}
+    if level.dtype.kind not in "buif" or names - _PLAIN_CODECS:
+        raise ValueError(f"its pixels are {level.dtype}, packed by {sorted(names)}")
+    counts = (-(-n // c) for n, c in zip(level.shape, level.chunks, strict=True))
+    if math.prod(counts) > _MOST_CHUNKS:
+        raise ValueError(f"{level.shape} pixels in chunks of {level.chunks}")
+    sides = level.shape if whole else level.chunks
+    if too_large := excess(sides, level.dtype.itemsize):
+        raise ImageError(
+            f"'{path}' is too large: {too_large}. If its size is right, use "
+            "`napari-flowsr batch`, which reads it part by part; the metadata may also "
+            "be damaged."
+        )
+
+
+def _sizes(
+    dataset: Mapping[str, Any], described: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """Pixel size in µm per axis letter."""
+    sizes = {}
+    for entry in dataset.get("coordinateTransformations", ()):
+        if entry.get("type") != "scale":
+            continue
+        for a, value in zip(described, entry["scale"], strict=True):
+            factor = MICROMETRES.get(str(a.get("unit", "")).lower())
+            if a["name"] in ("x", "y", "z") and factor is not None:
+                sizes[a["name"].upper()] = float(value) * factor
+    return sizes

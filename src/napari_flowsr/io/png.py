@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_flowsr.errors import ExportError, ImageError
+from napari_flowsr.errors import ExportError, FlowSRError, ImageError
 from napari_flowsr.io.image_file import ImageFile
 from napari_flowsr.io.provenance import NAMESPACE, jsonable, statement
+from napari_flowsr.io.untrusted import PACKING, excess, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,13 +49,16 @@ def read_raster(path: str | Path) -> ImageFile:
     path = Path(path)
     metadata: dict[str, Any] = {"format": path.suffix[1:].upper(), "series": 1}
     size: dict[str, float] = {}
-    if path.suffix.lower() == ".png":
-        size = _png_facts(path, metadata)
     try:
+        if path.suffix.lower() == ".png":
+            size = _png_facts(path, metadata)
         # Opened here, because the reader leaves a damaged file open.
         with path.open("rb") as file:
             data = np.asarray(io.imread(file))
-    except (OSError, ValueError, SyntaxError) as error:
+    except FlowSRError:
+        raise
+    except Exception as error:
+        # A file of any content arrives here, and decoders raise whatever they do.
         raise ImageError(
             f"'{path}' could not be read: {error}. The file is damaged or of another "
             "format than its name says."
@@ -78,6 +82,8 @@ def _png_facts(path: Path, metadata: dict[str, Any]) -> dict[str, float]:
     """Pixel size in µm from pHYs; the provenance goes into ``metadata``."""
     size: dict[str, float] = {}
     for kind, body in chunks(path):
+        if kind == b"IHDR":
+            _check_claim(path, *struct.unpack(">II2B3x", body))
         if kind == b"IHDR" and body[8] == 16 and body[9] in (2, 4, 6):
             raise ImageError(
                 f"'{path}' is a PNG of 16-bit colour, which would be cut to 8 bits. "
@@ -90,8 +96,26 @@ def _png_facts(path: Path, metadata: dict[str, Any]) -> dict[str, float]:
                 size = found
         if kind == b"iTXt" and body.startswith(NAMESPACE.encode() + b"\0"):
             text = body.split(b"\0", 5)[-1].decode()
-            metadata[NAMESPACE] = json.loads(text)
+            metadata[NAMESPACE] = parse_json(text)
     return size
+
+
+def _check_claim(path: Path, width: int, height: int, bits: int, colour: int) -> None:
+    """Raise for more pixels than the file can hold, or the memory."""
+    samples = {2: 3, 4: 2, 6: 4}.get(colour, 1)
+    stored = width * height * samples * bits // 8
+    if stored > PACKING * path.stat().st_size:
+        raise ImageError(
+            f"'{path}' says that it has {width} x {height} pixels, which do not fit "
+            "into its size. It is truncated or damaged; copy the file again."
+        )
+    # 1 to 8 bits become bytes, and a palette colours.
+    unpacked = {3: 4}.get(colour, samples) * max(1, bits // 8)
+    if too_large := excess((width, height), unpacked):
+        raise ImageError(
+            f"'{path}' is too large: {too_large}. Save it as OME-Zarr, of which only "
+            "the part in use is read."
+        )
 
 
 def chunks(path: str | Path) -> Iterator[tuple[bytes, bytes]]:
@@ -102,6 +126,7 @@ def chunks(path: str | Path) -> Iterator[tuple[bytes, bytes]]:
     ImageError
         No PNG file.
     """
+    left = Path(path).stat().st_size
     with Path(path).open("rb") as stream:
         if stream.read(8) != _SIGNATURE:
             raise ImageError(f"'{path}' is no PNG file. Check its name.")
@@ -109,7 +134,9 @@ def chunks(path: str | Path) -> Iterator[tuple[bytes, bytes]]:
             length, kind = struct.unpack(">I4s", head)
             if kind in (b"IDAT", b"IEND"):
                 return
-            body = stream.read(length + 4)
+            body = b""
+            if length <= left:
+                body = stream.read(length + 4)
             if len(body) != length + 4:
                 raise ImageError(f"'{path}' is truncated. Copy the file again.")
             yield kind, body[:-4]

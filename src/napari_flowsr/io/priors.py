@@ -25,8 +25,9 @@ from napari_flowsr.core.prior import LatentModule
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io import foreign
 from napari_flowsr.io.atomic import atomic_path
-from napari_flowsr.io.checkpoint import check_finite, file_sha256, load_weights
+from napari_flowsr.io.checkpoint import build_with, check_finite, file_sha256
 from napari_flowsr.io.names import check_new_name
+from napari_flowsr.io.untrusted import parse_json
 from napari_flowsr.models.card import Model
 from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
 from napari_flowsr.models.learned_prior_published import (
@@ -93,8 +94,8 @@ def read_prior(path: str | Path) -> Prior:
         )
     header = prior_header(path)
     config = _config(path, header) or infer_config(state)
-    module = build_prior(config)
-    load_weights(module, remap(state, config), path, known.label)
+    tensors = remap(state, config)
+    module = build_with(lambda: build_prior(config), tensors, path, known.label)
     module.float().eval().requires_grad_(False)
     return Prior(
         module,
@@ -104,7 +105,22 @@ def read_prior(path: str | Path) -> Prior:
         header.get("licence", known.licence),
         file_sha256(path),
         _CONFIG.dump_python(config, mode="json"),
-        json.loads(header.get("about", "{}")),
+        _about(path, header),
+    )
+
+
+def _about(path: Path, header: dict[str, str]) -> dict[str, Any]:
+    """What a file of ours says about its training."""
+    try:
+        return dict(parse_json(header.get("about", "{}")))
+    except (ValueError, TypeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} has a damaged description in its header ({error!r}). Copy or "
+        "download it again."
     )
 
 
@@ -115,10 +131,7 @@ def _config(path: Path, header: dict[str, str]) -> LearnedPriorConfig | None:
     try:
         return _CONFIG.validate_json(header["config"])
     except (ValidationError, OptionError) as error:
-        raise CheckpointError(
-            f"{path.name} has a damaged description in its header ({error!r}). Copy or "
-            "download it again."
-        ) from error
+        raise _damaged(path, error) from error
 
 
 def write_prior(

@@ -131,7 +131,10 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
         if facts["kind"] in EDIT_KINDS:
             return edit_script(facts, _writer())
         return _script(facts)
-    except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+    except (
+        TypeError, ValueError, KeyError, IndexError, OverflowError, AttributeError,
+        RecursionError,
+    ) as error:  # fmt: skip
         raise OptionError(
             f"The record of this '{facts['kind']}' is damaged ({error!r}), so there is "
             "no script for it. Choose another layer, or make the result again."

@@ -17,6 +17,10 @@ from napari_flowsr.errors import OptionError, TrainingError
 __all__ = ["Stage", "TrainConfig", "load_config"]
 
 
+# Recipes are a few KiB; parsing takes some hundred times the size of a file.
+_LARGEST = 1 << 20
+
+
 @dataclass(frozen=True)
 class Stage:
     """One phase of a training: what is minimised, on what, how fast."""
@@ -171,7 +175,14 @@ def validated(config: TrainConfig | Mapping[str, Any]) -> TrainConfig:
 def load_config(path: str | Path) -> TrainConfig:
     """Read a TOML file with the fields of `TrainConfig`."""
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise TrainingError(f"'{path}' is no readable TOML file: {error}.") from None
+        with Path(path).open("rb") as file:
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise ValueError(f"it is larger than {_LARGEST // 1024} KiB")
+        data = tomllib.loads(text.decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise TrainingError(
+            f"'{path}' is no readable TOML file: {error}. Give a file with the fields "
+            "of a training configuration, as those in the folder recipes."
+        ) from None
     return validated(data)
