@@ -99,12 +99,16 @@ class _Complaints(logging.Handler):
 def _check_complete(
     tif: tifffile.TiffFile, path: Path, complaints: _Complaints
 ) -> None:
-    """Raise if pixels or tags lie beyond the end.
+    """Raise if pixels or tags lie beyond the end, or the pages have none.
 
-    Some pixels would be read as zeros otherwise, and the pixel size be lost.
+    Some pixels would be read as zeros otherwise, and the pixel size be lost; pages that
+    lead back to an earlier one would be read for ever.
     """
-    size = path.stat().st_size
+    size, seen = path.stat().st_size, set()
     for number, page in enumerate(tif.pages):
+        if page.offset in seen:
+            raise ValueError(f"page {number} is at byte {page.offset}, as an earlier")
+        seen.add(page.offset)
         spans = zip(page.dataoffsets, page.databytecounts, strict=False)
         end = max((start + count for start, count in spans), default=0)
         if end > size:
