@@ -173,8 +173,8 @@ def recipe(
         Name in `training.presets.PRESETS`, or a configuration of one's own.
     start_from : str
         Name or path of a model to go on from. A preset's network is that of the model
-        then, as are degradation and intensities unless ``fields`` give others, and the
-        learning rates are multiplied by `FINER`.
+        then, as are degradation and intensities unless ``fields`` give others. Of its
+        stages only the last is left, its learning rate multiplied by `FINER`.
     steps : int, optional
         Of all stages together.
     batch, patch : int, optional
@@ -225,13 +225,13 @@ def _going_on(config: TrainConfig, name: str, start_from: str) -> TrainConfig:
             f"of the {header.family} family, for which there {hint}. Choose that, or "
             "another model."
         )
+    # The stages before the last bring a network to where this one is already: trained
+    # alone, an encoder leaves the flow that goes with it.
+    last = config.stages[-1]
     # What begins with an adversary is made for trained models.
     factor = 1.0 if "adversarial" in config.stages[0].losses else FINER
-    stages = tuple(
-        replace(stage, learning_rate=factor * stage.learning_rate)
-        for stage in config.stages
-    )
-    config = config.with_(model=dict(header.config), stages=stages)
+    finer = replace(last, learning_rate=factor * last.learning_rate)
+    config = config.with_(model=dict(header.config), stages=(finer,))
     return _as_seen_by(config, header.card)
 
 
