@@ -101,7 +101,11 @@ class ConditionalFlow(Preparing, ABC):
     exact_halo_up_to: ClassVar[int] = 128
     """Receptive fields up to this get an exact halo, LR pixels."""
     practical_halo: ClassVar[int] = 32
-    """Halo of networks that see further, LR pixels."""
+    """Halo of networks that see further, LR pixels, until it is measured."""
+    measured_halo: int | None = None
+    """Halo that `inference.seam` found to be enough where the reach is huge."""
+    seam_error: float | None = None
+    """Largest difference that `measured_halo` makes, as a part of the range."""
 
     @abstractmethod
     def condition(self, lr: Tensor) -> Condition:
@@ -341,10 +345,11 @@ class ConditionalFlow(Preparing, ABC):
         With the receptive field, tiles equal the whole. Full-sized networks see
         hundreds of LR pixels, nearly all of it through residual branches whose
         influence has decayed long before; there tiles differ from the whole by little,
-        not by nothing.
+        not by nothing. How little is measured before a plane is divided.
         """
-        exact = self.receptive_field <= self.exact_halo_up_to
-        return self.receptive_field if exact else self.practical_halo
+        if self.receptive_field <= self.exact_halo_up_to:
+            return self.receptive_field
+        return self.measured_halo or self.practical_halo
 
     @property
     def latent_reach(self) -> int:

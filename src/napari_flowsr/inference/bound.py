@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,9 @@ from napari_flowsr.errors import ImageError
 from napari_flowsr.inference.drawing import Drawing, LearnedPrior, Samples
 from napari_flowsr.inference.intensity import Intensities
 from napari_flowsr.inference.maps import FieldMap
-from napari_flowsr.inference.memory import plan_budget
+from napari_flowsr.inference.memory import Budget, plan_budget
 from napari_flowsr.inference.options import Options
+from napari_flowsr.inference.seam import alignment, measure_seam, sees_too_far
 from napari_flowsr.inference.setup import ConditionCache, Limits, Setup
 from napari_flowsr.inference.tiles import TilePlan, padded_size
 from napari_flowsr.inference.units import Unit, Workload
@@ -35,17 +35,6 @@ def flow_on(flow: ConditionalFlow, device: torch.device) -> ConditionalFlow:
     if same and not flow.training:
         return flow
     return copy.deepcopy(flow).to(device).eval()
-
-
-def _alignment(flow: ConditionalFlow, size: tuple[int, int], scale: float) -> int:
-    """Multiple of LR pixels at which tiles begin.
-
-    Tiles of a flow of any scale need not begin at whole cells: a placed spec names
-    them. Others begin at whole cells of every level.
-    """
-    levels = flow.latent_spec(size, scale).levels
-    rates = [level.rate.denominator for level in levels if level.side is None]
-    return math.lcm(flow.alignment, flow.multiple_of, *rates)
 
 
 @dataclass(frozen=True)
@@ -92,21 +81,15 @@ class Bound:
         keep : bool
             All samples of a tile are held at once (for quantiles).
         """
-        flow, scale, options = self.flow, self.geometry.scale, self.options
-        size = padded_size(self.geometry.lr_size, flow.multiple_of)
-        halo = 0 if flow.needs_whole else flow.halo
+        flow, options = self.flow, self.options
         drawing: Drawing = LearnedPrior() if options.prior == "learned" else Samples()
-        budget = plan_budget(
-            flow,
-            size,
-            scale=scale,
-            halo=halo,
-            tile=None if flow.needs_whole else options.tile,
-            samples=1 if drawing.is_single or flow.deterministic else samples,
-            keep=samples if keep else 0,
-        )
-        align = _alignment(flow, size, scale)
-        plan = TilePlan(size, budget.tile, halo, align, flow.needs_whole)
+        single = drawing.is_single or flow.deterministic
+        planned = 1 if single else samples, samples if keep else 0
+        budget, plan = self._plan(*planned)
+        if len(plan) > 1 and sees_too_far(flow) and flow.measured_halo is None:
+            seam = measure_seam(flow, self.geometry.scale)
+            flow.measured_halo, flow.seam_error = seam.halo, seam.error
+            budget, plan = self._plan(*planned)
         return Setup(
             flow=flow,
             workload=self.workload,
@@ -120,6 +103,22 @@ class Bound:
             peak_bytes=budget.peak_bytes,
             drawing=drawing,
         )
+
+    def _plan(self, samples: int, keep: int) -> tuple[Budget, TilePlan]:
+        flow, scale = self.flow, self.geometry.scale
+        size = padded_size(self.geometry.lr_size, flow.multiple_of)
+        halo = 0 if flow.needs_whole else flow.halo
+        budget = plan_budget(
+            flow,
+            size,
+            scale=scale,
+            halo=halo,
+            tile=None if flow.needs_whole else self.options.tile,
+            samples=samples,
+            keep=keep,
+        )
+        align = alignment(flow, size, scale)
+        return budget, TilePlan(size, budget.tile, halo, align, flow.needs_whole)
 
     def facts(self) -> dict[str, Any]:
         """Options as they were resolved, for the provenance."""

@@ -140,7 +140,9 @@ class Posterior(Edits, Exploring, Doubting):
             Sample 0 as soon as it is complete, the others (if asked for) at the end.
         Finished
             Last, with a report: ``redrawn_blocks``, ``redrawn_samples``,
-            ``redraw_attempts``, ``seconds``, ``tile``, ``tiles``, ``halo``, ``batch``,
+            ``redraw_attempts``, ``seconds``, ``tile``, ``tiles``, ``halo``,
+            ``seam_error`` (part of the range by which tiles may differ from the whole;
+            0 where they see all that the network can see), ``batch``,
             ``peak_bytes`` (estimate for a tile), ``memory_shortage``, ``device``,
             ``filled_pixels``, ``consistent``, ``identical`` (whether all samples are
             the same one), ``notices`` (texts on what the outputs do not mean),

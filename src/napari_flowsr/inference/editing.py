@@ -116,6 +116,7 @@ def edited(
         "seconds": round(time.perf_counter() - started, 3),
         "tile": setup.plan.tile,
         "halo": setup.plan.halo,
+        "seam_error": setup.border_error,
         "device": str(setup.flow.device),
     }
     yield Edited(out, facts)

@@ -95,7 +95,7 @@ class Edited:
     report : mapping
         JSON-able: ``changed_pixels`` (HR, of all planes), ``computed`` (LR pixels that
         were decoded, halos included), ``attempts``, ``seconds``, ``tile``, ``halo``,
-        ``device``.
+        ``seam_error`` (of the halo; ``None`` where it was not measured), ``device``.
     """
 
     array: Array

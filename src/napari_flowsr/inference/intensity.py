@@ -102,7 +102,6 @@ class _Tally:
             self.values.append(finite[skip::step].copy() if step > 1 else finite)
 
 
-
 @dataclass(frozen=True)
 class Intensities:
     """Ranges of all channels, and how pixels without a value are filled.
@@ -200,7 +199,7 @@ def _step(source: Source) -> int:
 
 
 def _strips(source: Source) -> list[slice]:
-    """Rows of a plane that are read together: whole rows of chunks, where it has any."""
+    """Rows of a plane that are read together: whole chunks, where it has any."""
     height, width = source.geometry.lr_size
     rows = max(1, _STRIP // max(1, width))
     chunks = getattr(source.array, "chunks", None)

@@ -29,6 +29,7 @@ from napari_flowsr.inference.events import (
     SampleReady,
 )
 from napari_flowsr.inference.outputs import Order, Outputs
+from napari_flowsr.inference.seam import TOLERANCE
 from napari_flowsr.inference.stability import RedrawGrid, redraw_report
 from napari_flowsr.inference.tiles import Tile
 
@@ -204,6 +205,18 @@ class Run:
             means.append(lr_psnr(float(np.mean(squares))))
         return means
 
+    def _notices(self) -> list[str]:
+        found = []
+        if self.order.spread and self.setup.temperature.is_zero:
+            found.append(NO_SPREAD)
+        if (error := self.setup.seam_error) is not None and error > TOLERANCE:
+            found.append(
+                "This network sees farther than a tile's halo: at the seams of tiles the "
+                f"result may differ by {100 * error:.2g} % of the range from that of "
+                "the whole image. Larger tiles have fewer seams."
+            )
+        return found
+
     def _report(self, seconds: float, psnr: Sequence[float]) -> dict[str, Any]:
         limits, setup = self.setup.limits, self.setup
         return {
@@ -212,6 +225,7 @@ class Run:
             "tile": setup.plan.tile,
             "tiles": len(setup.plan),
             "halo": setup.plan.halo,
+            "seam_error": setup.seam_error,
             "batch": limits.batch,
             "peak_bytes": setup.peak_bytes,
             "memory_shortage": limits.area != math.inf,
@@ -219,9 +233,7 @@ class Run:
             "filled_pixels": self.work.intensities.filled,
             "consistent": self.order.consistent,
             "identical": setup.is_single,
-            "notices": [NO_SPREAD]
-            if self.order.spread and setup.temperature.is_zero
-            else [],
+            "notices": self._notices(),
             "lr_psnr": [round(p, 3) if math.isfinite(p) else None for p in psnr],
         }
 

@@ -99,6 +99,21 @@ class Setup:
         """Whether all samples are the same one."""
         return self.drawing.is_single or self.flow.deterministic
 
+    @property
+    def seam_error(self) -> float | None:
+        """Part of the range by which tiles may differ from the whole: the halo's.
+
+        0 where tiles see all that the network can see, or there is one; ``None`` if it
+        was not measured (`inference.seam`).
+        """
+        return 0.0 if len(self.plan) == 1 else self.border_error
+
+    @property
+    def border_error(self) -> float | None:
+        """As `seam_error`, of windows that are no tiles: what an edit computes."""
+        is_exact = self.plan.is_whole or self.plan.halo >= self.flow.receptive_field
+        return 0.0 if is_exact else self.flow.seam_error
+
     def place(self, window: Window) -> Place:
         """Where a window lies."""
         return Place(window, self.plan.size, self.scale)
