@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import napari.settings
 import numpy as np
 import pytest
 import torch
@@ -52,6 +53,14 @@ def _brush_of_no_other_test(
     """Docks keep their brush for next time: here only where that is what is tested."""
     if "plugin_settings" not in request.fixturenames:
         monkeypatch.setattr(_preferences, "keep_brush", lambda *_: None)
+
+
+if not hasattr(napari.settings, "get_plugin_settings"):
+
+    @pytest.fixture
+    def plugin_settings() -> None:
+        """Stand in for napari's fixture where napari has no pages for plugins."""
+        pytest.skip("napari before 0.9 has no preferences of plugins")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from napari_flowsr.models.card import Degradation, Model
 from napari_flowsr.widgets import rescale_dock, upscale_dock
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets._preferences import Preferences
+from napari_flowsr.widgets._viewer import grid_of
 from napari_flowsr.widgets.parts.fields import find_data
 from napari_flowsr.widgets.parts.run_bar import counted
 from napari_flowsr.widgets.rescale_dock import RescaleDock
@@ -275,10 +276,10 @@ def test_a_dock_that_goes_leaves_nothing_hidden(qtbot, viewer, held, pressed):
     for name in ("before", "beside"):
         if pressed in (name, "both"):
             getattr(held.compare, name).click()
-    assert viewer.canvas.grid.enabled is (pressed != "before")
+    assert grid_of(viewer).enabled is (pressed != "before")
     held.setParent(None)  # as napari closes a dock
     assert [layer.visible for layer in made] == seen
-    assert not viewer.canvas.grid.enabled
+    assert not grid_of(viewer).enabled
     held.deleteLater()
 
 

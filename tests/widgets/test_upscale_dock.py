@@ -24,6 +24,7 @@ from napari_flowsr.models.card import Model
 from napari_flowsr.widgets import _run
 from napari_flowsr.widgets._layers import PREVIEW
 from napari_flowsr.widgets._preferences import Preferences
+from napari_flowsr.widgets._viewer import grid_of
 from napari_flowsr.widgets.parts.fields import find_data
 from napari_flowsr.widgets.upscale_dock import UpscaleDock
 
@@ -764,9 +765,9 @@ def test_show_input_hides_the_results_for_a_while(qtbot, dock, viewer):
 
 def test_side_by_side(dock, viewer):
     dock.compare.beside.click()
-    assert viewer.canvas.grid.enabled
+    assert grid_of(viewer).enabled
     dock.compare.beside.click()
-    assert not viewer.canvas.grid.enabled
+    assert not grid_of(viewer).enabled
 
 
 def test_side_by_side_looks_at_the_results(qtbot, dock, viewer):

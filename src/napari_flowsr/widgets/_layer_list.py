@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -49,10 +49,10 @@ class LayerList(QListWidget):
             weakref.WeakKeyDictionary()
         )
         self._shows_all = False
+        self._follower = _Follower(self)
         for name in _events(viewer.layers):
-            getattr(viewer.layers.events, name).connect(self.refresh)
-        method = weakref.WeakMethod(self.refresh)
-        self.destroyed.connect(partial(_disconnect, self._viewer, method))
+            getattr(viewer.layers.events, name).connect(self._follower.refresh)
+        self.destroyed.connect(partial(_disconnect, self._viewer, self._follower))
         self.itemChanged.connect(self._remember)
         self.refresh()
 
@@ -134,14 +134,29 @@ def _events(layers: Any) -> list[str]:
     return [name for name in _EVENTS if hasattr(layers.events, name)]
 
 
+class _Follower:
+    """Tells a list that other layers are there.
+
+    No object of Qt: napari compares the owners of callbacks, and that raises for one
+    whose Qt half is gone (napari before 0.7 with PyQt6).
+    """
+
+    def __init__(self, owner: LayerList) -> None:
+        self._owner = weakref.ref(owner)
+
+    def refresh(self, _event: Any = None) -> None:
+        """Let the list look at the layers."""
+        owner = self._owner()
+        if owner is not None:
+            owner.refresh()
+
+
 def _disconnect(
-    viewer: weakref.ref[Any],
-    method: weakref.WeakMethod[Callable[..., None]],
-    _destroyed: Any = None,
+    viewer: weakref.ref[Any], follower: _Follower, _destroyed: Any = None
 ) -> None:
     """Stop following the layers: Qt's half of the list is gone."""
-    layers, callback = getattr(viewer(), "layers", None), method()
-    if layers is None or callback is None:
+    layers = getattr(viewer(), "layers", None)
+    if layers is None:
         return
     for name in _events(layers):
-        getattr(layers.events, name).disconnect(callback)
+        getattr(layers.events, name).disconnect(follower.refresh)

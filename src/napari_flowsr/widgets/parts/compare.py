@@ -11,27 +11,15 @@ import numpy as np
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_flowsr.io.provenance import NAMESPACE
-from napari_flowsr.widgets._viewer import viewer_reference
+from napari_flowsr.widgets._viewer import camera_of, grid_of, viewer_reference
 
 __all__ = ["Compare", "same_view"]
-
-
-def _grid(viewer: Any) -> Any:
-    """Grid model; it moved to ``viewer.canvas`` in napari 0.9."""
-    canvas = getattr(viewer, "canvas", None)
-    return getattr(canvas, "grid", None) or viewer.grid
-
-
-def _camera(viewer: Any) -> Any:
-    """Camera; it moved to ``viewer.scene`` in napari 0.9."""
-    scene = getattr(viewer, "scene", None)
-    return getattr(scene, "camera", None) or viewer.camera
 
 
 @contextlib.contextmanager
 def same_view(viewer: Any) -> Iterator[None]:
     """Keep the camera where it is: napari fits it whenever there are other axes."""
-    camera = _camera(viewer)
+    camera = camera_of(viewer)
     view = camera.center, camera.zoom
     had_layers = bool(viewer.layers)
     yield
@@ -131,7 +119,7 @@ class Compare(QWidget):
         viewer = self._viewer()
         if viewer is None:
             return
-        camera = _camera(viewer)
+        camera = camera_of(viewer)
         center, seen = tuple(camera.center), float(camera.zoom)
         camera.center, camera.zoom = _zoomed(center, zoom), seen / zoom
         if self._view is not None:
@@ -168,16 +156,16 @@ class Compare(QWidget):
         if not on:
             self._take_back()
         else:
-            camera = _camera(viewer)
+            camera = camera_of(viewer)
             self._view = (tuple(camera.center), float(camera.zoom))
-        grid = _grid(viewer)
+        grid = grid_of(viewer)
         grid.stride = 1
         grid.enabled = on
         viewer.reset_view()
         if on:
             self._look_at_results(viewer)
         elif self._view is not None:
-            camera = _camera(viewer)
+            camera = camera_of(viewer)
             camera.center, camera.zoom = self._view
 
     def _take_back(self) -> None:
@@ -209,6 +197,6 @@ class Compare(QWidget):
         corners = [np.asarray(x.extent.world)[:, -2:] for x in made]
         low = np.min([c[0] for c in corners], axis=0)
         high = np.max([c[1] for c in corners], axis=0)
-        camera = _camera(viewer)
+        camera = camera_of(viewer)
         camera.zoom *= float(np.min((whole[1] - whole[0]) / (high - low)))
         camera.center = (low + high) / 2
