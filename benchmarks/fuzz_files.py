@@ -29,8 +29,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -48,6 +47,9 @@ from napari_flowsr.models.card import Model, ModelCard
 from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
 from napari_flowsr.models.rrdb import RRDBConfig, RRDBNet
 from napari_flowsr.training.config import load_config
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 MEMORY = 4 << 30
 SECONDS = 10
@@ -302,7 +304,7 @@ def changed(value: Any, rng: random.Random) -> Any:
         if how < 0.15:
             return value[:at] + value[at + 1 :]
         if how < 0.25:
-            return value[:at] + [value[at]] + value[at:]
+            return [*value[:at], value[at], *value[at:]]
         return [*value[:at], changed(value[at], rng), *value[at + 1 :]]
     if isinstance(value, str) and value.startswith("{"):
         return json.dumps(changed(json.loads(value), rng))  # JSON within JSON
@@ -418,7 +420,7 @@ def outcome(kind: Kind, path: Path) -> str:
             kind.read(path)
     except FlowSRError as error:
         return "refused" if len(str(error)) > 30 else f"says nothing: {error!r}"
-    except (Exception, TooSlow):
+    except (Exception, TooSlow):  # noqa: BLE001  what is looked for
         return traceback.format_exc()
     return "read"
 

@@ -161,6 +161,9 @@ def _read(tif: tifffile.TiffFile, path: Path, *, unread: bool) -> ImageFile:
 def _check_claim(path: Path, series: tifffile.TiffPageSeries, *, whole: bool) -> None:
     """Raise for more pixels, or larger packed parts, than the memory can hold."""
     page = series.keyframe
+    parts, told = math.prod(page.chunked), len(page.dataoffsets)
+    if parts > told and not page.is_contiguous:
+        raise ValueError(f"it has {parts} strips or tiles, and tells where {told} are")
     itemsize = 1 if page.dtype is None else page.dtype.itemsize
     if too_large := excess(series.shape if whole else page.chunks, itemsize):
         raise ImageError(
