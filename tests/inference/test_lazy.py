@@ -269,12 +269,12 @@ def test_a_tile_at_work_is_given_up_when_it_goes_out_of_view(image, model, monke
 def test_cancelling_is_passed_on(image, model):
     _, tiles, lazy = lazily(image, model, tile=8)
     lazy.want(0, everything(lazy))
-    stop = []
+    stop = threading.Event()
+    events = until_cancelled(fill(lazy, tiles), stop.is_set)
+    assert isinstance(next(events), Progress)
+    stop.set()
     with pytest.raises(Cancelled):
-        for event in until_cancelled(fill(lazy, tiles), lambda: bool(stop)):
-            if isinstance(event, Progress):
-                stop.append(event)
-    assert stop
+        next(events)
 
 
 def test_memory_is_bounded_and_what_is_in_view_stays(image, model):

@@ -8,7 +8,6 @@ tile, and those that see the same latents, are refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +25,13 @@ from napari_flowsr.errors import (
 from napari_flowsr.inference.decoder import Exploded, UnitDecoder
 from napari_flowsr.inference.events import Progress
 from napari_flowsr.inference.stability import RedrawGrid
+from napari_flowsr.inference.tiles import Tile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_flowsr.inference.bound import Bound
     from napari_flowsr.inference.lazy_image import LazyImage
-    from napari_flowsr.inference.tiles import Tile
 
 __all__ = ["SampleTiles", "TileDone", "TileFailed", "check_tileable", "fill"]
 
@@ -163,7 +164,8 @@ class SampleTiles:
 
     def _decoded(self, decoder: UnitDecoder, tile: Tile) -> npt.NDArray[np.float32]:
         try:
-            return decoder.checked(tile, self._samples)[0]
+            values: npt.NDArray[np.float32] = decoder.checked(tile, self._samples)[0]
+            return values
         except Exploded:
             self._mark(decoder, tile)
         finally:
@@ -184,9 +186,9 @@ class SampleTiles:
 def _unstable(tile: Tile) -> UnstableDecodeError:
     core = tile.core
     return UnstableDecodeError(
-        f"The sample is not finite, or far outside of the image's range, around LR row "
-        f"{core.y}, column {core.x} ({core.height} x {core.width} pixels). A run of the "
-        "whole image draws such places again at a lower temperature; or lower the "
+        "The sample is not finite, or far outside of the image's range, around LR row "
+        f"{core.y}, column {core.x} ({core.height} x {core.width} pixels). A run of "
+        "the whole image draws such places again at a lower temperature; or lower the "
         "temperature."
     )
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_flowsr.errors import OptionError
+from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models.card import ModelCard
 
-__all__ = ["card_of", "check_image_layer", "check_scale", "check_whole", "is_box"]
+__all__ = ["PARTIAL", "card_of", "check_image_layer", "check_scale", "check_whole"]
+__all__ += ["is_box"]
+
+PARTIAL = "partial"
+"""Key in the record of a layer: true where parts of it are not computed."""
 
 
 def check_scale(scale: float, card: ModelCard) -> None:
@@ -61,6 +67,13 @@ def check_image_layer(layer: Any, deed: str = "upscaled") -> None:
         raise OptionError(
             f"'{getattr(layer, 'name', layer)}' is a {kind} layer; only Image layers "
             f"can be {deed}. Choose an image."
+        )
+    record = getattr(layer, "metadata", {}).get(NAMESPACE)
+    if isinstance(record, Mapping) and record.get(PARTIAL):
+        raise OptionError(
+            f"'{layer.name}' is computed only where it was looked at; the rest is its "
+            f"enlarged input and cannot be {deed}. Choose another image, or compute "
+            "the whole: clear 'only what is in view' in the Upscale dock."
         )
     data = layer.data[0] if layer.multiscale else layer.data
     if np.dtype(data.dtype).kind not in "biuf":

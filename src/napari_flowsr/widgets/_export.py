@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_flowsr.errors import FlowSRError
+from napari_flowsr.errors import ExportError, FlowSRError
 from napari_flowsr.io.image_file import MICROMETRES
 from napari_flowsr.io.images import WRITABLE, suffix, write_image
 from napari_flowsr.io.provenance import NAMESPACE
+from napari_flowsr.widgets._checks import PARTIAL
 from napari_flowsr.widgets._geometry import layer_axes
 
 __all__ = ["Export", "file_names", "named_targets", "write_all"]
@@ -90,7 +91,19 @@ class Export:
         return int(self.data.shape[self.axes.index("N")]) if "N" in self.axes else 1
 
     def write(self, path: str | Path, *, overwrite: bool = True) -> list[Path]:
-        """Write the file whose suffix names the format; see `io.images.write_image`."""
+        """Write the file whose suffix names the format; see `io.images.write_image`.
+
+        Raises
+        ------
+        ExportError
+            The layer is computed only in part.
+        """
+        if self.provenance and self.provenance.get(PARTIAL):
+            raise ExportError(
+                f"'{self.name}' is computed only where it was looked at; elsewhere it "
+                "shows the enlarged input, which is no result. Clear 'only what is in "
+                "view' in the Upscale dock, run it, and export what it gives."
+            )
         return write_image(
             path,
             self.data,

@@ -71,6 +71,9 @@ class Session:
         Some of `OUTPUT_KINDS`.
     stack : bool
         Samples as one layer with a sample slider instead of a layer each.
+    lazy : bool
+        One layer with sample 0, computed only where it is looked at; ``samples``,
+        ``outputs`` and ``stack`` do not count then.
     pixel_size_um : float or None
         Edge of an input pixel in µm, for inputs whose unit is the pixel. With its
         results the input gets it too, so that all keep lying on each other.
@@ -93,6 +96,7 @@ class Session:
     consistent: bool = False
     nan: str = "raise"
     pixel_size_um: float | None = None
+    lazy: bool = False
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
 
@@ -174,7 +178,7 @@ class Session:
         return isinstance(value, numbers.Real) and value == 0
 
     def _wants_spread(self) -> bool:
-        listed = isinstance(self.outputs, tuple | list)
+        listed = isinstance(self.outputs, tuple | list) and not self.lazy
         return listed and any(kind in self.outputs for kind in _SPREADS)
 
     def _card(self) -> ModelCard | None:
@@ -290,6 +294,12 @@ class Session:
                 f"{why} there is one image and no spread, which is no sign of "
                 "certainty. Leave out uncertainty and range."
             )
+
+    def _check_lazy(self) -> None:
+        from napari_flowsr.inference.lazy import check_tileable
+
+        if self.lazy:
+            check_tileable(consistent=bool(self.consistent), prior=self.prior)
 
     def _check_device(self) -> None:
         from napari_flowsr.core.device import resolve_device

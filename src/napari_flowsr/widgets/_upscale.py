@@ -124,15 +124,8 @@ class Request:
         """Compute, in the worker thread; yields progress, `Preview` and `Ready`."""
         from napari_flowsr.inference.posterior import posterior
         from napari_flowsr.io.catalogue import notices
-        from napari_flowsr.io.collection import load_model
-        from napari_flowsr.io.priors import with_prior
 
-        model = self.model
-        if not isinstance(model, Model):
-            device = self.options["device"]
-            model = load_model(model, device=device, prior=self.prior_model)
-        elif self.prior_model is not None:
-            model = with_prior(model, self.prior_model)
+        model = self.loaded()
         if warned := notices(model.card):
             yield Notice(warned)
         post = posterior(
@@ -149,7 +142,7 @@ class Request:
         for event in post.stream(self.n, wanted, _QUANTILES):
             if isinstance(event, SampleReady):
                 if event.index == 0 and self.n > 1:
-                    record = self._record(post, "sample", facts, sample=0)
+                    record = self.record(post, "sample", facts, sample=0)
                     # The input gets its pixel size with the results, not before.
                     now = looks | {"pixel_size_um": None}
                     output = make_output(
@@ -161,10 +154,10 @@ class Request:
                 doubts = _doubts(event.result.report)
                 facts |= {"warnings": doubts} if doubts else {}
                 records = {
-                    "sample": self._record(post, "sample", facts, n=self.n),
-                    "mean": self._record(post, "mean", facts, n=self.n),
-                    "std": self._record(post, "std", facts, n=self.n),
-                    "quantile-range": self._record(
+                    "sample": self.record(post, "sample", facts, n=self.n),
+                    "mean": self.record(post, "mean", facts, n=self.n),
+                    "std": self.record(post, "std", facts, n=self.n),
+                    "quantile-range": self.record(
                         post, "quantile-range", facts, n=self.n, quantiles=_QUANTILES
                     ),
                 }
@@ -176,10 +169,23 @@ class Request:
             else:
                 yield event
 
+    def loaded(self) -> Model:
+        """The model, loaded if it was given by name."""
+        from napari_flowsr.io.collection import load_model
+        from napari_flowsr.io.priors import with_prior
+
+        if not isinstance(self.model, Model):
+            device = self.options["device"]
+            return load_model(self.model, device=device, prior=self.prior_model)
+        if self.prior_model is not None:
+            return with_prior(self.model, self.prior_model)
+        return self.model
+
     @staticmethod
-    def _record(
+    def record(
         post: Any, kind: str, facts: dict[str, Any], **extra: Any
     ) -> dict[str, Any]:
+        """Provenance of an output, with facts about the source."""
         # The source's hash is of the whole layer, of which a region may be a part.
         known = {k: v for k, v in facts.items() if k != "source_sha256"}
         record = dict(post.provenance(kind, **known, **extra))

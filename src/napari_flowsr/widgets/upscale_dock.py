@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
 
+from napari_flowsr.errors import OptionError
 from napari_flowsr.widgets._dock import RunDock
-from napari_flowsr.widgets._layers import PREVIEW, UPSCALE, Source, add_outputs
+from napari_flowsr.widgets._geometry import resolve_roi
+from napari_flowsr.widgets._layers import (
+    PREVIEW,
+    UPSCALE,
+    Output,
+    Source,
+    add_outputs,
+)
+from napari_flowsr.widgets._lazy import LazyPreview
 from napari_flowsr.widgets._preferences import read_preferences
 from napari_flowsr.widgets._session import OUTPUT_KINDS, Session
 from napari_flowsr.widgets._upscale import Notice, Preview, Ready, Request
@@ -56,7 +66,9 @@ class UpscaleDock(RunDock):
     )
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        self._in_view: list[LazyPreview] = []
         super().__init__(napari_viewer, Session(**_defaults()))
+        self.destroyed.connect(partial(_end_all, self._in_view))
 
     def _make_form(self, viewer: Any) -> UpscaleForm:
         return UpscaleForm(self.session, viewer)
@@ -67,6 +79,67 @@ class UpscaleDock(RunDock):
     def _prepare(self, source: Source) -> Callable[[], Iterable[Any]]:
         colormap = read_preferences().uncertainty_colormap
         return Request.of(self.session, source, colormap).events
+
+    # --- only what is in view -----------------------------------------------------
+
+    @property
+    def in_view(self) -> LazyPreview | None:
+        """The layer that is computed where it is looked at, while it is."""
+        return self._in_view[0] if self._in_view else None
+
+    def run(self) -> Any:
+        """Start; return the worker. See `RunDock.run`."""
+        if not self.session.lazy:
+            return super().run()
+        self._check_ready()
+        if self.is_running:
+            raise OptionError("A run is still going on. Wait for it, or cancel it.")
+        layer, viewer = self.session.image, self.viewer
+        dims = None if viewer is None else viewer.dims
+        source = Source.of(layer, resolve_roi(layer, self.session.roi, dims))
+        self.end_in_view()
+        self.compare.end_beside()
+        self._pixel_size_um = self.session.pixel_size_um
+        self.bar.start("loading the model …")
+        colormap = read_preferences().uncertainty_colormap
+        preview = LazyPreview(self, Request.of(self.session, source, colormap))
+        self._in_view[:] = [preview]
+        return preview.worker
+
+    def add_in_view(self, source: Source, output: Output, tool: str) -> Any:
+        """Add the layer in place of an older one of its kind."""
+        self._calibrate(self.viewer, source)
+        with self._work_kept(self.viewer):
+            (layer,) = add_outputs(self.viewer, source, [output], tool)
+        return layer
+
+    def cancel(self) -> None:
+        """Stop the run, or else what is computed in view; what is there stays."""
+        if self.is_running or self.in_view is None:
+            super().cancel()
+        else:
+            self.cancel_in_view()
+
+    def cancel_in_view(self) -> None:
+        """Compute no more of what is in view, and say so."""
+        self.end_in_view()
+        self.bar.say("Stopped. What is not computed shows the enlarged input.")
+
+    def end_in_view(self) -> None:
+        """Compute no more of what is in view."""
+        if self.in_view is None:
+            return
+        _end_all(self._in_view)
+        self.bar.watch(False)
+        if not self.is_running:
+            self.bar.stop()
+
+    def leave(self) -> None:
+        """As of all docks; what is in view is computed no more."""
+        _end_all(self._in_view)
+        super().leave()
+
+    # --- what a run gives ---------------------------------------------------------
 
     def _on_result(self, event: Any) -> None:
         if isinstance(event, Notice):
@@ -117,3 +190,9 @@ class UpscaleDock(RunDock):
         said = [f"{took} on the {device}.", *(doubts or [event.agreement]), placed]
         self.bar.say(" ".join(filter(None, said)), warning=bool(doubts))
         self._tell_exceptions(event.report)
+
+
+def _end_all(previews: list[LazyPreview], *_: Any) -> None:
+    """Apart from the dock, whose Qt half may be gone."""
+    while previews:
+        previews.pop().end()

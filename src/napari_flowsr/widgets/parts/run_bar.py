@@ -65,6 +65,7 @@ class RunBar(QWidget):
         layout.addWidget(self.progress)
         layout.addWidget(self.status)
         self._running = False
+        self._watched = False
         self._reason = ""
         self._told = ""  # by set_ready
         self._refused = ""  # by refuse
@@ -114,8 +115,13 @@ class RunBar(QWidget):
         """Hide the bar; the last message stays until a field is another."""
         self._running = False
         self.progress.hide()
-        self.cancel.setEnabled(False)
+        self.cancel.setEnabled(self._watched)
         self.run.setEnabled(not self._reason)
+
+    def watch(self, watched: bool) -> None:
+        """Keep Cancel enabled for something that goes on but does not keep from Run."""
+        self._watched = watched
+        self.cancel.setEnabled(watched or self._running)
 
     def add(self, text: str) -> None:
         """Say this after what is said already."""

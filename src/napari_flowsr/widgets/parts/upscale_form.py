@@ -11,6 +11,7 @@ from napari_flowsr.widgets._session import Session
 from napari_flowsr.widgets.parts.advanced_fields import AdvancedFields
 from napari_flowsr.widgets.parts.fields import Bindings
 from napari_flowsr.widgets.parts.input_fields import InputFields
+from napari_flowsr.widgets.parts.lazy_field import LazyField
 from napari_flowsr.widgets.parts.output_fields import OutputFields
 from napari_flowsr.widgets.parts.sampling_fields import SamplingFields
 
@@ -39,6 +40,7 @@ class UpscaleForm(QWidget):
         self.input = InputFields(rows, bindings, viewer)
         self.sampling = SamplingFields(rows, bindings)
         self.output = OutputFields(rows, bindings)
+        self.lazy = LazyField(rows, bindings, self.output)
         self.advanced = AdvancedFields(bindings)
         self.advanced.restore.clicked.connect(self.restore_clicked)
         column = QVBoxLayout(self)
