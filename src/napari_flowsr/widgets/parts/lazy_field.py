@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtWidgets import QCheckBox, QFormLayout
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QWidget
 
 from napari_flowsr.widgets.parts.fields import Bindings
 from napari_flowsr.widgets.parts.output_fields import OutputFields
@@ -13,7 +13,7 @@ __all__ = ["LazyField"]
 
 
 class LazyField:
-    """A check box that takes the place of the kinds of outputs.
+    """A check box that takes the place of samples and kinds of outputs.
 
     Parameters
     ----------
@@ -22,13 +22,20 @@ class LazyField:
     bindings : Bindings
         Of the session.
     output : OutputFields
-        What it takes the place of.
+        Kinds of outputs; the last row is theirs, for the pixel size.
+    samples : QWidget
+        Number of samples.
     """
 
     def __init__(
-        self, rows: QFormLayout, bindings: Bindings, output: OutputFields
+        self,
+        rows: QFormLayout,
+        bindings: Bindings,
+        output: OutputFields,
+        samples: QWidget,
     ) -> None:
         self._session, self._output = bindings.session, output
+        self._samples = samples
         self.box = QCheckBox("only what is in view")
         self.box.setToolTip(
             "One layer with the first sample, shown at once: tiles are computed as "
@@ -36,13 +43,15 @@ class LazyField:
             "images of any size; at temperature 0 it is the mode"
         )
         bindings.check_box("lazy", self.box)
-        rows.addRow("", self.box)
+        # Before the pixel size, which is wanted in any case.
+        rows.insertRow(rows.rowCount() - 1, "", self.box)
         self._session.events.lazy.connect(self._show)
         self._session.events.outputs.connect(self._show)
         self._show()
 
     def _show(self, *_: Any) -> None:
         lazy = bool(self._session.lazy)
+        self._samples.setEnabled(not lazy)
         for box in self._output.kinds.values():
             box.setEnabled(not lazy)
         has_samples = "samples" in self._session.outputs

@@ -40,7 +40,7 @@ class UpscaleForm(QWidget):
         self.input = InputFields(rows, bindings, viewer)
         self.sampling = SamplingFields(rows, bindings)
         self.output = OutputFields(rows, bindings)
-        self.lazy = LazyField(rows, bindings, self.output)
+        self.lazy = LazyField(rows, bindings, self.output, self.sampling.samples)
         self.advanced = AdvancedFields(bindings)
         self.advanced.restore.clicked.connect(self.restore_clicked)
         column = QVBoxLayout(self)
