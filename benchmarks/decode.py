@@ -1,6 +1,6 @@
 """Decoding with everything shared against everything anew, in one run.
 
-    python benchmarks/decode.py [family ...] [--side 64] [--repeat 3] [--threads 2]
+    python benchmarks/decode.py [network ...] [--side 64] [--repeat 3] [--threads 2]
 
 The full published configurations with random weights, an LR image of 64 x 64. Two ways:
 
@@ -13,13 +13,16 @@ The full published configurations with random weights, an LR image of 64 x 64. T
 Printed are seconds for one and for five samples and for each further one, their ratios,
 and the largest difference as a part of the range. The two ways take turns, and the
 fastest of ``--repeat`` counts, so that other work on the machine does not fall on one
-of them alone.
+of them alone. The memory is the peak of a process of its own that draws one sample,
+less what it had with the network loaded.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import resource
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -45,7 +48,7 @@ NETWORKS = {
 }
 BATCH, SAMPLES = 4, 5
 HEAD = (
-    "| network | samples | anew, s | shared, s | ratio | difference / range |\n"
+    "| network | samples | anew | shared | ratio | difference / range |\n"
     "|---|---|---|---|---|---|\n"
 )
 
@@ -146,9 +149,26 @@ def measure(case: Case, repeat: int) -> list[str]:
     ]
     rows.append(("each further", *further, ""))
     return [
-        f"| {case.name} | {n} | {a:.2f} | {b:.3f} | {a / b:.1f} | {d} |"
+        f"| {case.name} | {n} | {a:.2f} s | {b:.3f} s | {a / b:.1f} | {d} |"
         for n, a, b, d in rows
     ]
+
+
+def peak() -> float:
+    """Largest memory of this process so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def memory(name: str, side: int, threads: int) -> str:
+    """Row of the table: each way in a process of its own."""
+    found = []
+    for way in ("anew", "shared"):
+        own = [name, "--side", str(side), "--threads", str(threads), "--way", way]
+        command = [sys.executable, __file__, *own]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found.append(float(done.stdout))
+    a, b = found
+    return f"| {name} | memory of one | {a:.0f} MB | {b:.0f} MB | {a / b:.1f} | |"
 
 
 def main() -> None:
@@ -158,13 +178,21 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--way", choices=["anew", "shared"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
+    if asked.way:
+        case = make(asked.networks[0], asked.side)
+        before = peak()
+        getattr(case, asked.way)(1)
+        sys.stdout.write(f"{peak() - before}")
+        return
     sys.stdout.write(HEAD)
     for name in asked.networks or NETWORKS:
         for row in measure(make(name, asked.side), asked.repeat):
             sys.stdout.write(row + "\n")
             sys.stdout.flush()
+        sys.stdout.write(memory(name, asked.side, asked.threads) + "\n")
 
 
 if __name__ == "__main__":
