@@ -18,7 +18,9 @@ from typing import Any
 import napari
 import numpy as np
 from PIL import Image
-from qtpy.QtWidgets import QApplication, QScrollArea
+from qtpy.QtWidgets import QApplication, QScrollArea, QTabWidget
+
+from napari_flowsr.io.images import write_image
 
 IMAGES = Path(__file__).parent / "images"
 SIZE = (1300, 860)
@@ -254,6 +256,42 @@ def train(model: str = "micro-2x", steps: int = 300) -> None:
         viewer.close()
 
 
+def batch(model: str = "micro-2x", during: str = "batch_tab.png") -> None:
+    """The Batch tab amid a run; one of its files is damaged."""
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="flowsr-") as folder:
+        raw = Path(folder, "raw")
+        raw.mkdir()
+        viewer = napari.Viewer(show=True)
+        viewer.window.resize(*SIZE)
+        viewer.open_sample("napari-flowsr", "microaneurysms")
+        image = np.asarray(viewer.layers[0].data)[:64, :64]
+        for number in (0, 3):
+            write_image(raw / f"field-{number}.ome.tif", np.rot90(image, number))
+        (raw / "field-1.tif").write_bytes(b"II*\0 damaged")
+        write_image(raw / "field-2.ome.tif", np.stack([image] * 3), axes="TYX")
+        _, widget = viewer.window.add_plugin_dock_widget("napari-flowsr", "Export")
+        widget.findChild(QTabWidget).setCurrentIndex(1)
+        tab, session = widget.batch, widget.batch.session
+        session.source, session.target = str(raw), str(Path(folder, "upscaled"))
+        session.model, session.tile, session.file_format = model, 32, "ome.zarr"
+        session.samples = 2
+        while tab.is_looking:
+            pump(0.1)
+        tab.run()
+        # The first file is over, the damaged one told, and the third at work.
+        while not {"field-2.ome.tif", "tile"} <= set(tab.bar.status.text().split()):
+            pump(0.1)
+            if not tab.is_running:
+                raise RuntimeError(tab.bar.status.text())
+        dismiss_notifications()
+        shot(viewer, during)
+        tab.cancel()
+        while tab.is_running or tab.is_looking:
+            pump(0.1)
+        viewer.close()
+
+
 def main(model: str = "micro-2x", rescaling: str = "", official: str = "") -> None:
     """Make all of them; those of the Rescale and Models docks if there are files."""
     IMAGES.mkdir(exist_ok=True)
@@ -282,6 +320,7 @@ def main(model: str = "micro-2x", rescaling: str = "", official: str = "") -> No
     edit()
     explore()
     restore()
+    batch()
     train()
     if rescaling:
         rescale(rescaling)

@@ -224,7 +224,7 @@ class ExportDock(QWidget):
             1, "Upscale the files of a folder, without opening them"
         )
         whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setContentsMargins(2, 4, 2, 2)
         whole.addWidget(self._tabs)
 
     def _connect(self) -> None:
