@@ -184,7 +184,8 @@ def make_packed_tiff(folder: Path) -> Path:
     import tifffile
 
     pixels = np.random.default_rng(0).integers(0, 99, (3, 20, 31), np.uint16)
-    tifffile.imwrite(folder / "p.tif", pixels, compression="zlib", rowsperstrip=5)
+    how = {"compression": "zlib", "rowsperstrip": 5, "photometric": "minisblack"}
+    tifffile.imwrite(folder / "p.tif", pixels, **how)
     return folder / "p.tif"
 
 

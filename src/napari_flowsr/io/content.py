@@ -86,9 +86,7 @@ def pack_array(array: NDArray[Any]) -> dict[str, Any]:
     return {"encoding": _PACKED, "shape": list(array.shape), "data": text}
 
 
-def unpack_array(
-    packed: Mapping[str, Any], largest: int | None = None
-) -> NDArray[Any]:
+def unpack_array(packed: Mapping[str, Any], largest: int | None = None) -> NDArray[Any]:
     """Array that `pack_array` packed.
 
     Parameters

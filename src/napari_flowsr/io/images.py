@@ -115,9 +115,10 @@ def _read(path: Path, kind: str, *, unread: bool) -> ImageFile:
         return read_ome_zarr(path, unread=unread)
     if kind == ".npy":
         try:
-            data = np.load(path, allow_pickle=False)
+            # Opened here, because NumPy leaves a damaged file open.
+            with path.open("rb") as file:
+                data = np.load(file, allow_pickle=False)
             if not isinstance(data, np.ndarray):
-                data.close()
                 raise ValueError("it is an archive of arrays")
         except MemoryError:
             raise
