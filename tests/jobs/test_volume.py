@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import napari_flowsr as flowsr
+from napari_flowsr.core.interrupt import interruptible
 from napari_flowsr.errors import Cancelled, ExportError, OptionError
 from napari_flowsr.io.images import open_image, read_image, write_image
 from napari_flowsr.jobs import schedule, volume
@@ -277,6 +278,17 @@ def test_stopping_acts_within_a_tile(order, stack, tmp_path, monkeypatch):
     with pytest.raises(Cancelled):
         list(run_files({stack: targets}, order, cancelled=lambda: bool(begun)))
     assert (len(begun), len(ended)) == (1, 0)
+
+
+def test_stopping_acts_while_images_are_read_and_written(order, stack, tmp_path):
+    """Large ones take minutes, in which no network is at work."""
+    image, model = open_image(stack), order.load()
+    with interruptible(lambda: True), pytest.raises(Cancelled):
+        order.bind(image, model)
+    before = sorted(tmp_path.iterdir())
+    with interruptible(lambda: True), pytest.raises(Cancelled):
+        write_image(tmp_path / "o.ome.zarr", np.zeros((4, 4), np.uint8))
+    assert sorted(tmp_path.iterdir()) == before
 
 
 # --- a cluster --------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_flowsr.core.interrupt import check_interrupt
 from napari_flowsr.errors import AxesError, ImageError
 from napari_flowsr.inference.axes import Geometry
 
@@ -140,6 +141,8 @@ class Source:
 
     def window(self, plane: int, rows: slice, columns: slice) -> Array:
         """Pixels ``(h, w, S)`` of a box of a plane, native byte order."""
+        # An image that is larger than memory is read for minutes.
+        check_interrupt()
         view = plane_view(self.array, self.geometry, plane, rows, columns)
         return np.ascontiguousarray(view, dtype=self.dtype)
 

@@ -105,8 +105,12 @@ def write_ome_zarr(
 
 def _write_levels(group: Any, array: Any) -> int:
     """Write all levels chunk by chunk; return how many."""
+    # Here, for it brings torch, which reading does without.
+    from napari_flowsr.core.interrupt import check_interrupt
+
     level = _level(group, 0, array.shape, array.dtype)
     for index in _blocks(level.shape):
+        check_interrupt()
         level[index] = np.asarray(array[index])
     count = 1
     while max(level.shape[-2:]) > _SMALLEST:
@@ -114,6 +118,7 @@ def _write_levels(group: Any, array: Any) -> int:
         finer, shape = level, (*level.shape[:-2], *halved)
         level = _level(group, count, shape, array.dtype)
         for index in _blocks(shape):
+            check_interrupt()
             level[index] = _halved(finer, index)
         count += 1
     return count

@@ -16,6 +16,7 @@ ATTEMPTS = 3
 """How often a task is tried before it counts as failed."""
 _PATIENCE = "10s"
 """With a scheduler that does not answer."""
+_STOPPED = "The batch was stopped. Started again, it goes on."
 _ASK = 0.5  # seconds between two looks at whether to stop
 
 
@@ -75,12 +76,12 @@ def _here(tasks: Sequence[Task], cancelled: Callable[[], bool]) -> Iterator[Outc
     for task in tasks:
         for attempt in range(1, ATTEMPTS + 1):
             if cancelled():
-                raise Cancelled("The batch was stopped. Started again, it goes on.")
+                raise Cancelled(_STOPPED)
             try:
                 with interruptible(cancelled):
                     value = task.function(*task.arguments)
-            except Cancelled:
-                raise
+            except Cancelled as stopped:
+                raise Cancelled(_STOPPED) from stopped
             # Whatever goes wrong in one file must not cost the night's other files.
             except Exception as error:  # noqa: BLE001
                 if attempt == ATTEMPTS or isinstance(error, FlowSRError):
@@ -117,7 +118,7 @@ def _there(
         try:
             while left:
                 if cancelled():
-                    raise Cancelled("The batch was stopped. Started again, it goes on.")
+                    raise Cancelled(_STOPPED)
                 try:
                     with client.as_current():
                         done = distributed.wait(
