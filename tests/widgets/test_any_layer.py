@@ -113,21 +113,17 @@ def edges_of(layer, finest):
     ]
 
 
+# napari itself shows no image without pixels and none of complex numbers.
 REFUSED = {
-    "no pixels": np.zeros((0, 11), np.uint8),
     "NaN": np.where(RAMP > 90, np.nan, RAMP),
     "infinity": np.where(RAMP > 90, np.inf, RAMP),
-    "complex": RAMP.astype(np.complex64),
 }
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # napari's own, while it shows
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_upscaled_is_told(qtbot, viewer, dock, case):
-    try:
-        viewer.add_image(REFUSED[case], name=case, contrast_limits=(0, 1))
-    except (TypeError, ValueError, IndexError):
-        pytest.skip(f"this napari shows no image with {case}")
+    viewer.add_image(REFUSED[case], name=case, contrast_limits=(0, 1))
     if dock.bar.run.isEnabled():
         assert run(qtbot, dock) == []
         said = dock.bar.status.text()
@@ -135,4 +131,3 @@ def test_what_cannot_be_upscaled_is_told(qtbot, viewer, dock, case):
         said = dock.bar.run.toolTip()
     assert len(said) > 40, said
     assert "Traceback" not in said
-    assert "error" not in said.lower() or "Error" not in said
