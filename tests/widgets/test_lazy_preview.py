@@ -20,6 +20,7 @@ from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.widgets._export import Export
 from napari_flowsr.widgets._in_view import shown_part
 from napari_flowsr.widgets._lazy import IN_VIEW
+from napari_flowsr.widgets._upscale import Request
 from napari_flowsr.widgets.upscale_dock import UpscaleDock
 
 
@@ -125,6 +126,21 @@ def test_the_layer_comes_at_once_at_the_right_place(qtbot, dock, viewer, image, 
     assert dock.bar.run.isEnabled()
     assert dock.bar.cancel.isEnabled()
     gate.open()
+
+
+def test_the_layer_does_not_wait_for_the_model(qtbot, dock, viewer, model, monkeypatch):
+    loaded, real = threading.Event(), Request.loaded
+
+    def wait(self):
+        loaded.wait(60)
+        return real(self)
+
+    monkeypatch.setattr(Request, "loaded", wait)
+    dock.run()
+    preview = dock.in_view
+    qtbot.waitUntil(lambda: preview.layer is not None, timeout=WAIT)
+    assert not loaded.is_set()
+    loaded.set()
 
 
 def test_what_is_in_view_is_computed_and_equals_a_run(

@@ -14,12 +14,14 @@ from typing import Any
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 
+from napari_flowsr.errors import OptionError
 from napari_flowsr.inference.axes import Geometry
 from napari_flowsr.inference.lazy import SampleTiles, TileDone, TileFailed, fill
 from napari_flowsr.inference.lazy_image import LazyImage
 from napari_flowsr.inference.options import check_scale
 from napari_flowsr.io.provenance import NAMESPACE
-from napari_flowsr.widgets._checks import PARTIAL
+from napari_flowsr.models.card import Model, ModelCard
+from napari_flowsr.widgets._checks import PARTIAL, card_of
 from napari_flowsr.widgets._geometry import output_geometry
 from napari_flowsr.widgets._in_view import shown_part
 from napari_flowsr.widgets._layers import Output, look
@@ -76,15 +78,22 @@ class LazyRun:
         from napari_flowsr.io.catalogue import notices
 
         request, source = self.request, self.request.source
+        array, asked = source.array, request.options["scale"]
+        card = _known_card(request.model)
+        if card is not None:  # most often: the layer need not wait for the network
+            yield self._place(array, card.name, float(asked or card.scales[0]))
         model = request.loaded()
         if warned := notices(model.card):
             yield Notice(warned)
-        array = source.array
-        scale = check_scale(request.options["scale"], model.flow)
-        shape = tuple(int(side) for side in array.shape)
-        self.image = LazyImage(array, Geometry(source.axes, shape, scale))
-        yield Placed(self._output(model.card.name))
+        if self.image is None:
+            scale = check_scale(asked, model.flow)
+            yield self._place(array, model.card.name, scale)
         post = posterior(array, model, axes=source.axes, **request.options)
+        if self.image is None or post.geometry != self.image.geometry:
+            raise OptionError(
+                f"The card of '{model.card.name}' names other scales than its network "
+                f"has, {post.geometry.scale:g}. Give the scale."
+            )
         # Small lazy images are in memory now.
         self.image.array = post.intensities.source.array
         tiles = post.tiles()
@@ -95,11 +104,10 @@ class LazyRun:
         self.tiles = tiles
         yield Opened(record, (doubt.text,) if doubt.is_outside else ())
 
-    def _output(self, model: str) -> Output:
-        request, image = self.request, self.image
-        if image is None:
-            raise RuntimeError("There is no image yet.")
-        source = request.source
+    def _place(self, array: Any, model: str, scale: float) -> Placed:
+        request, source = self.request, self.request.source
+        shape = tuple(int(side) for side in array.shape)
+        image = self.image = LazyImage(array, Geometry(source.axes, shape, scale))
         record = {
             "plugin": NAMESPACE,
             "kind": "sample",
@@ -122,7 +130,12 @@ class LazyRun:
             **look(source, "sample", request.colormap, None),
         }
         levels: list[Any] = [*image.levels]
-        return Output(levels, options)
+        return Placed(Output(levels, options))
+
+
+def _known_card(model: Any) -> ModelCard | None:
+    """Card of a model, where it is told without loading the network."""
+    return model.card if isinstance(model, Model) else card_of(model)
 
 
 class LazyPreview:
