@@ -94,6 +94,8 @@ def find_images(
         path
         for path in found
         if ending(path) in READABLE
+        # Hidden: what a killed program left half-written, and notes of the system.
+        and not path.name.startswith(".")
         and own not in path.resolve().parents
         and not any(part.endswith(".zarr") for part in path.parent.parts)
     ]

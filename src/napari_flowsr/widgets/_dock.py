@@ -31,6 +31,8 @@ from napari_flowsr.widgets.parts.run_bar import RunBar, counted
 
 __all__ = ["RunDock"]
 
+_CHANGED = "'{}' was changed meanwhile: this is of the image as it was."
+
 
 class _Tenure:
     """What is to be ended with a dock; apart from it, for Qt's half may go first."""
@@ -181,7 +183,7 @@ class RunDock(QWidget):
         self._check_ready()
         layer, viewer = self.session.image, self.viewer
         dims = None if viewer is None else viewer.dims
-        source = Source.of(layer, resolve_roi(layer, self.session.roi, dims))
+        source = Source.of(layer, resolve_roi(layer, self.session.roi, dims)).held()
         job = self._start(self._prepare(source), layer.name)
         self._source = source
         self._pixel_size_um = self.session.pixel_size_um
@@ -243,7 +245,10 @@ class RunDock(QWidget):
         elif isinstance(event, Failed):
             self._show_error(event.error)
         else:
+            source = self._source
             self._on_result(event)
+            if source is not None and self._source is None and source.is_changed:
+                self.bar.add(_CHANGED.format(source.name))
 
     def _is_unfinished(self) -> bool:
         """Whether the run has not shown its result yet."""

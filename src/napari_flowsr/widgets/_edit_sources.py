@@ -124,6 +124,7 @@ class Binding:
         self._index = () if pairing is None else pairing.index(dims)
         self._small: Array | None = None
         self._from_target = False
+        self._seen: list[tuple[str, Any]] = []
         self.post: Posterior | None = None
 
     @property
@@ -138,12 +139,26 @@ class Binding:
     def fix(self) -> None:
         """Read the LR image, or what it will be made from."""
         pair = self.pairing
+        self._seen = self._pixels()
         if pair.image is not None and pair.box is not None:
             self._small = layer_array(pair.image)[pair.box.slices]
             return
         self._small = self._kept.reduced_of(pair.target)
         if self._small is None:
             self._small, self._from_target = self.target_array(), True
+
+    def _pixels(self) -> list[tuple[str, Any]]:
+        pair = self.pairing
+        layers = [x for x in (pair.target, pair.image) if x is not None]
+        return [(x.name, _identity(layer_array(x))) for x in layers]
+
+    def changed(self) -> str:
+        """Name of a layer that has other pixels than when the run began, or nothing.
+
+        Of large ones it is known only that they got another array.
+        """
+        now = zip(self._pixels(), self._seen, strict=True)
+        return next((name for (name, a), (_, b) in now if a != b), "")
 
     def target_array(self) -> Array:
         """Copy of the pixels to edit."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ from napari_flowsr.widgets._geometry import (
     layer_array,
     layer_axes,
     output_geometry,
-    whole_box,
 )
 from napari_flowsr.widgets._pyramid import pyramid
 
@@ -36,6 +35,7 @@ PREVIEW = "napari-flowsr-preview"
 
 _IDENTITY = "napari-flowsr-layer"  # whose output this layer is, in this viewer
 _QUANTILES = (0.05, 0.95)
+_COPIED = 1 << 28  # bytes of an image that is copied before a run
 _EXACT = 1 << 24  # values beyond which every k-th one stands for all
 _BRIGHTEST = 0.995  # of the values of a spread lie below the end of its colours
 _TITLES = {
@@ -60,27 +60,56 @@ class Source:
         A letter per data axis.
     name : str
         Of the layer when the run began; it may be renamed meanwhile.
+    data : array
+        Of the layer when the run began; it may get another meanwhile.
     """
 
     layer: Any
     box: Box
     axes: str
     name: str
+    data: Any = field(compare=False, repr=False)
+    _given: Any = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, layer: Any, box: Box) -> Source:
         """Bind a layer and a region."""
-        return cls(layer, box, layer_axes(layer), layer.name)
+        array = layer_array(layer)
+        return cls(layer, box, layer_axes(layer), layer.name, array, array)
+
+    def held(self) -> Source:
+        """The same, with pixels that nobody changes.
+
+        A run reads window by window: of an image that is changed in place meanwhile
+        it would make one that is neither. What is on disk, or large, is not copied.
+        """
+        data = self.data
+        plain = isinstance(data, np.ndarray) and not isinstance(data, np.memmap)
+        if not plain or data.nbytes > _COPIED:
+            return self
+        return replace(self, data=data.copy())
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the layer has other pixels now, as far as `held` can tell."""
+        now = layer_array(self.layer)
+        if now is not self._given:
+            return True
+        if self.data is now:
+            return False
+        real = np.dtype(now.dtype).kind == "f"
+        return not np.array_equal(now, self.data, equal_nan=real)
 
     @property
     def array(self) -> Any:
         """Data of the region."""
-        return layer_array(self.layer)[self.box.slices]
+        return self.data[self.box.slices]
 
     @property
     def is_whole(self) -> bool:
         """Whether the region is everything."""
-        return self.box == whole_box(self.layer)
+        sides = tuple(int(n) for n in self.data.shape[: len(self.box.start)])
+        return self.box == Box((0,) * len(sides), sides)
 
     def facts(self) -> dict[str, Any]:
         """What the provenance needs beyond the posterior's own record."""
@@ -89,7 +118,7 @@ class Source:
             found["roi"] = [
                 list(p) for p in zip(self.box.start, self.box.stop, strict=True)
             ]
-            found["source_sha256"] = image_hash(layer_array(self.layer))
+            found["source_sha256"] = image_hash(self.data)
         return found
 
 

@@ -269,8 +269,11 @@ class EditDock(RunDock):
         if context.target not in viewer.layers:
             self.bar.say("The target was removed meanwhile; the edit is dropped.")
             return
+        name = context._binding.changed()
         if self.layers.version(context.target) != self._version[0]:
-            self.bar.say(_OUTDATED.format(context.target.name), warning=True)
+            name = context.target.name
+        if name:
+            self.bar.say(_OUTDATED.format(name), warning=True)
             return
         self.compare.reset()
         stroke = self.automatic.take()
