@@ -403,20 +403,21 @@ def limited(memory: int, seconds: int) -> Iterator[None]:
     def late(_: int, __: FrameType | None) -> None:
         raise TooSlow
 
-    signal.signal(signal.SIGALRM, late)
+    signal.signal(signal.SIGPROF, late)
     resource.setrlimit(resource.RLIMIT_AS, (taken + memory, before[1]))
-    signal.alarm(seconds)
+    # Of this process: other programs may keep the machine busy.
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def outcome(kind: Kind, path: Path) -> str:
+def outcome(kind: Kind, path: Path, seconds: int = SECONDS) -> str:
     """``read``, ``refused``, or the traceback of what else came of a file."""
     try:
-        with warnings.catch_warnings(), limited(MEMORY, SECONDS):
+        with warnings.catch_warnings(), limited(MEMORY, seconds):
             warnings.simplefilter("ignore")
             kind.read(path)
     except FlowSRError as error:

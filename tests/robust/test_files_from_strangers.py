@@ -82,7 +82,7 @@ def peak():
 
 @pytest.mark.parametrize("name", KINDS)
 @settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     derandomize=True,
     database=None,
@@ -93,7 +93,7 @@ def test_a_mutated_file_is_read_or_refused(made, name, seed):
     kind, good = KINDS[name], made[name]
     target = good.with_name(f"mutated-{good.name}")
     fuzz.mutated(good, target, random.Random(seed))
-    assert fuzz.outcome(kind, target) in ("read", "refused")
+    assert fuzz.outcome(kind, target, seconds=100) in ("read", "refused")
 
 
 # --- models -------------------------------------------------------------------------
@@ -202,7 +202,8 @@ def test_names_in_an_archive_lead_nowhere(made, tmp_path):
             new.writestr(name, old.read(name))
         new.writestr("../escaped", b"x")
         new.writestr("/tmp/escaped-flowsr", b"x")
-    read_model(path)
+    with pytest.raises(CheckpointError, match="not in a subdirectory"):
+        read_model(path)
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
     assert not Path("/tmp/escaped-flowsr").exists()
 

@@ -122,8 +122,8 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
     OptionError
         No record, an incomplete one, or of a kind that has no script.
     """
-    facts = _facts(layer_metadata)
     try:
+        facts = _facts(layer_metadata)
         if facts.get("tool") == "rescale" and facts["kind"] in RESCALE_KINDS:
             return rescale_script(facts, harmless=_harmless, crop=_crop(facts))
         if facts.get("tool") == "restore" and facts["kind"] in RESTORE_KINDS:
@@ -136,7 +136,7 @@ def provenance_script(layer_metadata: Mapping[str, Any]) -> str:
         RecursionError,
     ) as error:  # fmt: skip
         raise OptionError(
-            f"The record of this '{facts['kind']}' is damaged ({error!r}), so there is "
+            f"The record of this layer is damaged ({error!r}), so there is "
             "no script for it. Choose another layer, or make the result again."
         ) from error
 
