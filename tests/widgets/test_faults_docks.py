@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from types import SimpleNamespace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -20,9 +20,11 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QWidget
 
 from napari_flowsr.errors import OptionError
+from napari_flowsr.inference import rescale
 from napari_flowsr.io import collection
 from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.models.card import Model, ModelCard
+from napari_flowsr.models.compact import Compact
 from napari_flowsr.models.hcflow_rescale import HCFlowRescale, HCFlowRescaleConfig
 from napari_flowsr.widgets import _layers, _rescale, _restore, _upscale
 from napari_flowsr.widgets.edit_dock import EditDock
@@ -131,11 +133,7 @@ class Held:
 
 def network(tool) -> tuple[type, str]:
     """What computes the pixels, as class and name of a method."""
-    if tool == "rescale":
-        return HCFlowRescale, "upscale"
-    from napari_flowsr.models.compact import Compact
-
-    return Compact, "decode"
+    return HCFlowRescale if tool == "rescale" else Compact, "decode"
 
 
 def state(viewer):
@@ -179,10 +177,10 @@ def begin(qtbot, widget, held):
 # --- memory, numbers ----------------------------------------------------------
 
 
+# Ten small pixels are no more than one tile of Rescale: see test_rescale.py.
+@pytest.mark.parametrize("tool", ["upscale", "edit", "restore"], indirect=True)
 def test_memory_that_lacks_once_is_made_up_for(qtbot, dock, tool, monkeypatch):
     """By smaller tiles, as long as nobody gave a size."""
-    if tool == "rescale":
-        pytest.skip("ten small pixels are no more than one tile; see test_rescale.py")
     dock.session.tile = "auto"
     expected = results(qtbot, dock)
     if tool == "edit":
@@ -236,8 +234,6 @@ def test_what_always_fails_is_said_and_changes_nothing(
 def test_values_that_are_not_finite_make_no_layer(
     qtbot, dock, viewer, tool, monkeypatch
 ):
-    if tool == "rescale":
-        pytest.skip("failed when it was written, for a reason not looked into yet")
     before = state(viewer)
     owner, name = network(tool)
     own = getattr(owner, name)
@@ -253,7 +249,10 @@ def test_values_that_are_not_finite_make_no_layer(
 # --- cancelling ---------------------------------------------------------------
 
 STAGES = {
-    "loading": lambda tool: (collection, "load_model"),
+    "loading": lambda tool: (
+        rescale if tool == "rescale" else collection,
+        "load_model",
+    ),
     "encoding": lambda tool: (
         network(tool)[0],
         {"upscale": "condition", "rescale": "downscale"}.get(tool, "encode"),
@@ -261,19 +260,18 @@ STAGES = {
     "decoding": network,
     "combining": lambda tool: {
         "upscale": (_upscale, "make_outputs"),
-        "edit": (SimpleNamespace, "nothing"),
         "restore": (_restore, "restored_record"),
         "rescale": (_rescale, "output_geometry"),
     }[tool],
 }
 
 
-@pytest.mark.parametrize("stage", STAGES)
+# What an edit combines, it does while it decodes.
+RUN_STAGES = [x for x in product(RUNS, STAGES) if x != ("edit", "combining")]
+
+
+@pytest.mark.parametrize(("tool", "stage"), RUN_STAGES, indirect=["tool"])
 def test_cancel_at_every_stage(qtbot, dock, viewer, tool, monkeypatch, stage):
-    if (tool, stage) == ("edit", "combining"):
-        pytest.skip("what an edit combines, it does while it decodes")
-    if (tool, stage) == ("rescale", "loading"):
-        pytest.skip("failed when it was written, for a reason not looked into yet")
     before = state(viewer)
     with monkeypatch.context() as patch:
         held = Held(patch, *STAGES[stage](tool))
