@@ -211,9 +211,9 @@ class Run:
             found.append(NO_SPREAD)
         if (error := self.setup.seam_error) is not None and error > TOLERANCE:
             found.append(
-                "This network sees farther than a tile's halo: at the seams of tiles the "
-                f"result may differ by {100 * error:.2g} % of the range from that of "
-                "the whole image. Larger tiles have fewer seams."
+                "This network sees farther than a tile's halo: at the seams of tiles "
+                f"the result may differ by {100 * error:.2g} % of the range from that "
+                "of the whole image. Larger tiles have fewer seams."
             )
         return found
 

@@ -113,7 +113,8 @@ def _picture(channels: int, size: tuple[int, int]) -> Tensor:
     rows, columns = torch.fft.fftfreq(size[0]), torch.fft.fftfreq(size[1])
     frequency = torch.hypot(rows[:, None], columns).clamp_min(1 / max(size))
     pink = torch.fft.ifft2(torch.fft.fft2(white.levels[0]) / frequency).real
-    return ((pink - pink.min()) / (pink.max() - pink.min())).float()
+    unit: Tensor = (pink - pink.min()) / (pink.max() - pink.min())
+    return unit.float()
 
 
 def _decoded(
