@@ -8,8 +8,9 @@ from docks import finish
 from napari.components import ViewerModel
 
 import napari_flowsr as flowsr
+from napari_flowsr.widgets._viewer import grid_of
 from napari_flowsr.widgets.edit_dock import EditDock
-from napari_flowsr.widgets.parts.compare import Compare, _grid
+from napari_flowsr.widgets.parts.compare import Compare
 from napari_flowsr.widgets.parts.edit_content_page import WHOLE
 
 
@@ -41,7 +42,7 @@ def dock(qtbot, model):
 
 
 def is_beside(dock):
-    pressed, grid = dock.compare.beside.isChecked(), _grid(dock.viewer).enabled
+    pressed, grid = dock.compare.beside.isChecked(), grid_of(dock.viewer).enabled
     assert pressed == grid
     return grid
 
@@ -115,4 +116,4 @@ def test_what_a_person_pressed_stays(qtbot):
     compare.beside.click()
     viewer.add_image(np.zeros((8, 8)))
     compare.end_beside()
-    assert _grid(viewer).enabled
+    assert grid_of(viewer).enabled

@@ -12,8 +12,8 @@ from napari_flowsr.errors import FlowSRError
 from napari_flowsr.io.provenance import NAMESPACE, provenance_script
 from napari_flowsr.widgets._masks import Grid
 from napari_flowsr.widgets._pasting import painted, pasted, plane_of, source_on
+from napari_flowsr.widgets._viewer import grid_of
 from napari_flowsr.widgets.edit_dock import EditDock
-from napari_flowsr.widgets.parts.compare import _grid
 from napari_flowsr.widgets.parts.edit_content_page import MASKED, PAINT, WHOLE
 
 PLACED = {"scale": (0.25, 0.25), "translate": (2.875, 3.875)}
@@ -94,9 +94,9 @@ def test_the_paste_is_shown_beside_the_result_until_the_button_is_pressed(qtbot,
         shown = {x.name for x in viewer.layers if x.visible}
         assert shown == {edited.name, paste}
         assert beside.isChecked()
-        assert _grid(viewer).enabled
+        assert grid_of(viewer).enabled
     beside.click()
-    assert not _grid(viewer).enabled
+    assert not grid_of(viewer).enabled
     hidden = {x.name for x in viewer.layers if not x.visible}
     assert hidden == {"cells", *pastes}
     assert camera.center == (0.0, 9.0, 11.0)
@@ -249,17 +249,17 @@ def test_a_script_makes_the_edit_again(qtbot, dock, cells, monkeypatch):
 # --- what it reads ------------------------------------------------------------------
 
 
-def grid_of(shape, **placed):
+def _grid(shape, **placed):
     return Grid.of(ViewerModel().add_image(np.zeros(shape), **placed))
 
 
 def test_pixels_of_an_equal_grid_are_taken_as_they_are():
     layer = ViewerModel().add_image(np.random.default_rng(0).random((9, 11)))
-    values, covered = source_on(grid_of((9, 11)), layer, plane_of(layer, None))
+    values, covered = source_on(_grid((9, 11)), layer, plane_of(layer, None))
     np.testing.assert_allclose(values, layer.data, atol=1e-12)
     assert covered.all()
     values, covered = source_on(
-        grid_of((9, 11)), layer, layer.data, flip=(True, False), offset=(2, -3)
+        _grid((9, 11)), layer, layer.data, flip=(True, False), offset=(2, -3)
     )
     np.testing.assert_allclose(values[2:, :8], layer.data[::-1][:7, 3:], atol=1e-12)
     assert covered.sum() == 7 * 8
@@ -268,11 +268,11 @@ def test_pixels_of_an_equal_grid_are_taken_as_they_are():
 def test_finer_sources_are_antialiased_and_turned_ones_found():
     stripes = np.tile(np.array([0.0, 100.0]), (40, 20))
     layer = ViewerModel().add_image(stripes, scale=(0.25, 0.25))
-    values, _ = source_on(grid_of((10, 10)), layer, stripes)
+    values, _ = source_on(_grid((10, 10)), layer, stripes)
     assert np.abs(values[3:7, 3:7] - 50).max() < 12
     ramp = np.arange(64.0).reshape(8, 8)
     layer = ViewerModel().add_image(ramp, rotate=90, translate=(7, 0))
-    values, covered = source_on(grid_of((8, 8)), layer, ramp)
+    values, covered = source_on(_grid((8, 8)), layer, ramp)
     assert covered.all()
     spun = [np.rot90(ramp, k) for k in (1, 3)]
     assert min(np.abs(values - s).max() for s in spun) < 1e-9

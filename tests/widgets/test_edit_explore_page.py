@@ -12,7 +12,7 @@ from napari_flowsr.io.provenance import NAMESPACE, provenance_script
 from napari_flowsr.widgets._geometry import whole_box
 from napari_flowsr.widgets._layers import UPSCALE, Source, own_layers
 from napari_flowsr.widgets._stacks import shown_index
-from napari_flowsr.widgets.parts.compare import _grid
+from napari_flowsr.widgets._viewer import grid_of
 from napari_flowsr.widgets.parts.edit_explore_page import ExplorePage
 
 
@@ -320,10 +320,10 @@ def test_pins_side_by_side_are_pins_alone(page, driver):
     pins = [page.pins.pin_shown() for _ in range(2)]
     before = [layer.visible for layer in driver.viewer.layers]
     page.pins.beside.setChecked(True)
-    assert _grid(driver.viewer).enabled
+    assert grid_of(driver.viewer).enabled
     assert [x for x in driver.viewer.layers if x.visible] == pins
     page.pins.beside.setChecked(False)
-    assert not _grid(driver.viewer).enabled
+    assert not grid_of(driver.viewer).enabled
     assert [layer.visible for layer in driver.viewer.layers] == before
 
 
