@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import tifffile
-from scipy.ndimage import gaussian_filter
+from skimage.data import cell
 
 import napari_flowsr as flowsr
 
@@ -51,8 +51,12 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     asked = parser.parse_args()
     model = flowsr.load_model(asked.model, device="cpu")
-    noise = np.random.default_rng(0).normal(size=(asked.planes, asked.side, asked.side))
-    planes = (1000 * gaussian_filter(noise, (0, 2, 2)) + 2000).astype(np.uint16)
+    side, image = asked.side, cell()
+    if side > min(image.shape):
+        raise SystemExit(f"--side is {side}; at most {min(image.shape)}.")
+    planes = np.stack(
+        [np.roll(image, 40 * i)[:side, :side] for i in range(asked.planes)]
+    )
     pixels = planes.size * model.card.scales[0] ** 2 / 1e6
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

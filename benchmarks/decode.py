@@ -8,7 +8,7 @@ The full published configurations with random weights, an LR image of 64 x 64. T
   its unused enlargement to an image), every net, no layout of its own, one sample after
   the other;
 * *shared*: what this package does: a channels-last condition that is prepared once, and
-  samples decoded together in batches of four.
+  samples decoded from it in batches of ``--batch``; one is best on a CPU.
 
 Printed are seconds for one and for five samples and for each further one, their ratios,
 and the largest difference as a part of the range. The two ways take turns, and the
@@ -21,11 +21,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import resource
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -46,7 +46,7 @@ NETWORKS = {
     "linf-rrdb": ("linf", {"encoder": "rrdb", "patch": 3}, 4.0),
     "linf-edsr": ("linf", {"encoder": "edsr", "patch": 1}, 4.0),
 }
-BATCH, SAMPLES = 4, 5
+SAMPLES = 5
 HEAD = (
     "| network | samples | anew | shared | ratio | difference / range |\n"
     "|---|---|---|---|---|---|\n"
@@ -61,6 +61,7 @@ class Case:
     flow: ConditionalFlow
     lr: Tensor
     latents: Latents
+    batch: int
 
     @torch.inference_mode()
     def anew(self, samples: int) -> list[Tensor]:
@@ -88,15 +89,15 @@ class Case:
         cond = self.flow.condition(on_device(self.lr, self.flow))
         self.flow.prepare(cond, self.latents.spec)
         out: list[Tensor] = []
-        for i in range(0, samples, BATCH):
+        for i in range(0, samples, self.batch):
             own = self.latents.map(
-                lambda t, i=i: on_device(t[i : min(i + BATCH, samples)], self.flow)
+                lambda t, i=i: on_device(t[i : min(i + self.batch, samples)], self.flow)
             )
             out += self.flow.decode(own, cond).split(1)
         return out
 
 
-def make(name: str, side: int) -> Case:
+def make(name: str, side: int, batch: int) -> Case:
     """Random weights of the published sizes, small enough that nothing explodes."""
     family, options, scale = NETWORKS[name]
     torch.manual_seed(0)
@@ -111,7 +112,7 @@ def make(name: str, side: int) -> Case:
     lr = torch.rand(1, flow.channels, side, side)
     spec = flow.latent_spec((side, side), scale)
     latents = NoiseField(0).draw(spec, samples=range(SAMPLES)).map(lambda t: 0.8 * t)
-    return Case(name, flow, lr, latents)
+    return Case(name, flow, lr, latents, batch)
 
 
 def timed(work: Callable[[int], list[Tensor]], samples: int) -> tuple[float, Tensor]:
@@ -155,8 +156,12 @@ def measure(case: Case, repeat: int) -> list[str]:
 
 
 def peak() -> float:
-    """Largest memory of this process so far, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    """Largest memory of this process so far, MB (``VmHWM`` of Linux)."""
+    # Not getrusage: there a new process begins with the peak of the one it came from.
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1e3
+    raise SystemExit("This system does not tell the peak of a process (VmHWM).")
 
 
 def memory(name: str, side: int, threads: int) -> str:
@@ -178,18 +183,19 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--way", choices=["anew", "shared"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     if asked.way:
-        case = make(asked.networks[0], asked.side)
+        case = make(asked.networks[0], asked.side, asked.batch)
         before = peak()
         getattr(case, asked.way)(1)
         sys.stdout.write(f"{peak() - before}")
         return
     sys.stdout.write(HEAD)
     for name in asked.networks or NETWORKS:
-        for row in measure(make(name, asked.side), asked.repeat):
+        for row in measure(make(name, asked.side, asked.batch), asked.repeat):
             sys.stdout.write(row + "\n")
             sys.stdout.flush()
         sys.stdout.write(memory(name, asked.side, asked.threads) + "\n")

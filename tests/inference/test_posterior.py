@@ -23,7 +23,7 @@ from napari_flowsr.errors import (
     OptionError,
     OutOfMemoryError,
 )
-from napari_flowsr.inference import decoder, plane_input, source
+from napari_flowsr.inference import decoder, memory, plane_input, source
 from napari_flowsr.inference.events import Finished, Progress, SampleReady
 from napari_flowsr.inference.posterior import posterior
 from napari_flowsr.models.card import Normalisation
@@ -102,8 +102,12 @@ def test_temperature_maps_of_every_family_in_tiles(case, grid) -> None:
     assert np.abs(tiled - whole).max() <= CLOSE * np.ptp(whole)
 
 
-def test_a_sample_does_not_depend_on_how_many_are_drawn(model, image) -> None:
-    nine = posterior(image, model).sample(9)  # more than one batch
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_sample_does_not_depend_on_how_many_are_drawn(
+    model, image, monkeypatch, batch
+) -> None:
+    nine = posterior(image, model).sample(9)
+    monkeypatch.setitem(memory._LARGEST_BATCH, "cpu", batch)
     for n in (1, 2, 5):
         few = posterior(image, model).sample(n)
         np.testing.assert_allclose(few, nine[:n], atol=CLOSE)
@@ -773,6 +777,7 @@ def test_the_model_is_left_as_it_was(model, image) -> None:
 )
 def test_lack_of_memory_makes_tiles_smaller(make_pyramid, image, monkeypatch, error):
     model = make_pyramid()
+    monkeypatch.setitem(memory._LARGEST_BATCH, "cpu", 4)
     expected = posterior(image, model, tile=None).sample(3)
     decode = type(model.flow).decode
 

@@ -30,9 +30,9 @@ _ALIVE = 5
 # Larger tiles gain little (the halo is already a small part) and make one tile, hence
 # cancelling, slow.
 _LARGEST = {"cpu": 256, "mps": 512, "cuda": 1024}
-# Samples of a batch share the nets that see the LR image alone: measured on a CPU, four
-# at once cost 2.5 times as much as one, and eight gain another tenth per sample.
-_LARGEST_BATCH = {"cpu": 4, "mps": 8, "cuda": 16}
+# What samples share is prepared with the condition. What is left is bound by memory on
+# a CPU: measured, four at once take as long as one by one, or half as long again.
+_LARGEST_BATCH = {"cpu": 1, "mps": 8, "cuda": 16}
 _SMALLEST = 32
 # Side of the image whose condition is measured, LR pixels.
 _PROBE = 16
