@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -24,6 +23,7 @@ from napari_flowsr.widgets._batch import (
     in_words,
 )
 from napari_flowsr.widgets._batch_session import BATCH_OUTPUTS, BatchSession
+from napari_flowsr.widgets._ending import when_destroyed
 from napari_flowsr.widgets._preferences import read_preferences
 from napari_flowsr.widgets._run import Failed, Job, Stopped
 from napari_flowsr.widgets.parts.batch_form import BatchForm
@@ -86,7 +86,7 @@ class BatchTab(QWidget):
         self.form.restore_clicked.connect(self.restore_defaults)
         self.session.events.connect(self._changed)
         self.form.model.changed.connect(self._changed)
-        self.destroyed.connect(partial(_Tenure.end, self._tenure))
+        when_destroyed(self, self._tenure.end)
         self._changed()
 
     def _build(self) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any, ClassVar
 
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -21,6 +20,7 @@ from napari_flowsr.widgets._calibration import (
     left_in_pixels,
     takes_pixel_size,
 )
+from napari_flowsr.widgets._ending import when_destroyed
 from napari_flowsr.widgets._geometry import resolve_roi
 from napari_flowsr.widgets._layers import UPSCALE, Source, own_layers
 from napari_flowsr.widgets._run import Failed, Job, Stopped
@@ -98,7 +98,7 @@ class RunDock(QWidget):
         self.session.events.connect(self._validate)
         # Also where its name is the same: the model may have come or gone.
         self.form.input.model.changed.connect(self._validate)
-        self.destroyed.connect(partial(_Tenure.end, self._tenure))
+        when_destroyed(self, self._tenure.end)
         self._validate()
 
     # --- of each kind -------------------------------------------------------------

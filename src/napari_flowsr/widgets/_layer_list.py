@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from napari_flowsr.errors import OptionError
 from napari_flowsr.io.provenance import NAMESPACE
+from napari_flowsr.widgets._ending import when_destroyed
 from napari_flowsr.widgets._viewer import viewer_reference
 
 __all__ = ["LayerList", "is_own"]
@@ -52,7 +53,7 @@ class LayerList(QListWidget):
         self._follower = _Follower(self)
         for name in _events(viewer.layers):
             getattr(viewer.layers.events, name).connect(self._follower.refresh)
-        self.destroyed.connect(partial(_disconnect, self._viewer, self._follower))
+        when_destroyed(self, partial(_disconnect, self._viewer, self._follower))
         self.itemChanged.connect(self._remember)
         self.refresh()
 
@@ -151,9 +152,7 @@ class _Follower:
             owner.refresh()
 
 
-def _disconnect(
-    viewer: weakref.ref[Any], follower: _Follower, _destroyed: Any = None
-) -> None:
+def _disconnect(viewer: weakref.ref[Any], follower: _Follower) -> None:
     """Stop following the layers: Qt's half of the list is gone."""
     layers = getattr(viewer(), "layers", None)
     if layers is None:

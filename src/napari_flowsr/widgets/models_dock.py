@@ -27,6 +27,7 @@ from napari_flowsr.io.atomic import make_folder
 from napari_flowsr.io.catalogue import Entry, remove, state_licence
 from napari_flowsr.io.collection import user_folder
 from napari_flowsr.widgets._bridge import Bridge
+from napari_flowsr.widgets._ending import when_destroyed
 from napari_flowsr.widgets._importing import (
     Outcome,
     Wanted,
@@ -201,7 +202,7 @@ class ModelsDock(QWidget):
         self.bar.cancel.clicked.connect(self.cancel)
         # Held weakly; other docks import and remove, too.
         changes.models.connect(self.refresh)
-        self.destroyed.connect(self._cancelled.set)
+        when_destroyed(self, self._cancelled.set)
 
     def refresh(self) -> None:
         """Read the collection anew."""

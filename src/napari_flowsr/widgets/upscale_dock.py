@@ -10,6 +10,7 @@ from napari.utils.notifications import show_warning
 
 from napari_flowsr.errors import OptionError
 from napari_flowsr.widgets._dock import RunDock
+from napari_flowsr.widgets._ending import when_destroyed
 from napari_flowsr.widgets._geometry import resolve_roi
 from napari_flowsr.widgets._layers import (
     PREVIEW,
@@ -68,7 +69,7 @@ class UpscaleDock(RunDock):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         self._in_view: list[LazyPreview] = []
         super().__init__(napari_viewer, Session(**_defaults()))
-        self.destroyed.connect(partial(_end_all, self._in_view))
+        when_destroyed(self, partial(_end_all, self._in_view))
 
     def _make_form(self, viewer: Any) -> UpscaleForm:
         return UpscaleForm(self.session, viewer)
@@ -192,7 +193,7 @@ class UpscaleDock(RunDock):
         self._tell_exceptions(event.report)
 
 
-def _end_all(previews: list[LazyPreview], *_: Any) -> None:
+def _end_all(previews: list[LazyPreview]) -> None:
     """Apart from the dock, whose Qt half may be gone."""
     while previews:
         previews.pop().end()
