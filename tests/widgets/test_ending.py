@@ -22,8 +22,9 @@ def _deleted(widget: QWidget) -> None:
     widget.deleteLater()
 
 
-@pytest.mark.parametrize("go", [_collected, _deleted])
-@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    ("go", "inside"), [(_deleted, False), (_deleted, True), (_collected, True)]
+)
 def test_the_end_of_a_widget_is_told_once(qapp, go, inside) -> None:
     called: list[int] = []
     held = len(_ending._held)

@@ -19,6 +19,9 @@ _held: set[Callable[..., None]] = set()
 def when_destroyed(widget: QObject, end: Callable[[], object]) -> None:
     """Call ``end`` once, when Qt's half of a widget is deleted.
 
+    Not told is, with PyQt6, a widget without a parent that the collector finds; those
+    in a viewer have one.
+
     Parameters
     ----------
     widget : QObject
