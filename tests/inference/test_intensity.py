@@ -160,6 +160,15 @@ def test_strips_of_a_plane_give_the_range_of_the_plane(
     assert surveyed(given, "ZYX").ranges == whole
 
 
+def test_few_finite_pixels_of_a_large_image_are_not_missed(monkeypatch) -> None:
+    image = np.full((40, 41), np.nan, np.float32)
+    image[33, 7:9] = 1, 2
+    monkeypatch.setattr(intensity, "EXACT_PIXELS", 50)
+    monkeypatch.setattr(intensity, "_STRIP", 41)
+    (span,) = surveyed(image, nan="fill").ranges.values()
+    assert 1 <= span.low < span.high <= 2
+
+
 def test_chunks_are_not_cut_by_strips(monkeypatch) -> None:
     read = []
     image = dask_array.from_array(np.zeros((64, 48), np.uint8), (16, 48))

@@ -48,7 +48,7 @@ def test_a_run_in_tiles_measures_once_and_tells(
         calls.append(scale)
         return measure_seam(flow, scale)
 
-    monkeypatch.setattr("napari_flowsr.inference.bound.measure_seam", measured)
+    monkeypatch.setattr(seam, "measure_seam", measured)
     for _ in range(2):
         events = list(posterior(image, far, tile=8).stream(2))
         report = events[-1].result.report
@@ -71,6 +71,18 @@ def test_what_a_seam_is_promised_to_be_holds(far: Model, image: np.ndarray) -> N
     far.flow.measured_halo, far.flow.seam_error = seam_of.halo, seam_of.error
     events = list(posterior(image, far, tile=8).stream(1))
     assert any("seams" in text for text in events[-1].result.report["notices"])
+
+
+def test_too_little_memory_to_measure_leaves_the_halo(
+    far: Model, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(seam, "measure_seam", lacks)
+    report = list(posterior(image, far, tile=8).stream(1))[-1].result.report
+    assert report["halo"] == far.flow.practical_halo
+    assert report["seam_error"] is None
 
 
 def test_an_exact_halo_needs_no_measurement(model: Model, image: np.ndarray) -> None:

@@ -37,6 +37,7 @@ from napari_flowsr.errors import (
     TrainingError,
 )
 from napari_flowsr.inference.rescaled import Rescaled, load_latents
+from napari_flowsr.io import ome_tiff
 from napari_flowsr.io.checkpoint import read_model
 from napari_flowsr.io.content import pack_array, unpack_array
 from napari_flowsr.io.edit_record import pack_mask, unpack
@@ -596,3 +597,11 @@ def test_npy_of_any_size_or_an_archive(tmp_path, peak):
 def test_every_refusal_is_one_of_ours():
     for error in (CheckpointError, ImageError, OptionError, TrainingError):
         assert issubclass(error, FlowSRError)
+
+
+def test_a_packed_tiff_whose_last_strip_is_shorter_is_read(tmp_path, monkeypatch):
+    image = np.arange(70 * 50, dtype=np.uint16).reshape(70, 50)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, image, compression="zlib", rowsperstrip=16)
+    monkeypatch.setattr(ome_tiff, "room", lambda: 200_000)
+    np.testing.assert_array_equal(read_image(path).data, image)

@@ -15,7 +15,7 @@ from napari_flowsr.inference.intensity import Intensities
 from napari_flowsr.inference.maps import FieldMap
 from napari_flowsr.inference.memory import Budget, plan_budget
 from napari_flowsr.inference.options import Options
-from napari_flowsr.inference.seam import alignment, measure_seam, sees_too_far
+from napari_flowsr.inference.seam import alignment, find_halo, sees_too_far
 from napari_flowsr.inference.setup import ConditionCache, Limits, Setup
 from napari_flowsr.inference.tiles import TilePlan, padded_size
 from napari_flowsr.inference.units import Unit, Workload
@@ -87,8 +87,7 @@ class Bound:
         planned = 1 if single else samples, samples if keep else 0
         budget, plan = self._plan(*planned)
         if len(plan) > 1 and sees_too_far(flow) and flow.measured_halo is None:
-            seam = measure_seam(flow, self.geometry.scale)
-            flow.measured_halo, flow.seam_error = seam.halo, seam.error
+            find_halo(flow, self.geometry.scale)
             budget, plan = self._plan(*planned)
         return Setup(
             flow=flow,

@@ -22,7 +22,8 @@ from napari_flowsr.inference.source import FILL, Source
 if TYPE_CHECKING:
     from napari_flowsr.models.card import Normalisation
 
-__all__ = ["Intensities", "Range", "cast", "check_single_precision", "survey"]
+__all__ = ["Intensities", "Range", "cast", "check_single_precision", "strips"]
+__all__ += ["survey"]
 
 Array = npt.NDArray[Any]
 
@@ -99,7 +100,8 @@ class _Tally:
             self.low = min(self.low, float(finite.min()))
             self.high = max(self.high, float(finite.max()))
             # A strided view would keep all pixels in memory.
-            self.values.append(finite[skip::step].copy() if step > 1 else finite)
+            kept = finite[skip::step] if finite[skip::step].size else finite[:1]
+            self.values.append(kept.copy() if step > 1 else finite)
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ def _step(source: Source) -> int:
     return step
 
 
-def _strips(source: Source) -> list[slice]:
+def strips(source: Source) -> list[slice]:
     """Rows of a plane that are read together: whole chunks, where it has any."""
     height, width = source.geometry.lr_size
     rows = max(1, _STRIP // max(1, width))
@@ -235,7 +237,7 @@ def survey(
     tallies: dict[tuple[int, int], _Tally] = {}
     geometry, step = source.geometry, _step(source)
     width, bad = geometry.lr_size[1], 0
-    parts = itertools.product(range(geometry.planes), _strips(source))
+    parts = itertools.product(range(geometry.planes), strips(source))
     for plane, rows in parts:
         pixels = source.window(plane, rows, slice(None))
         skip = -rows.start * width % step

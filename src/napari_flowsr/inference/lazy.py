@@ -93,10 +93,10 @@ class SampleTiles:
     def __init__(self, bound: Bound, sample: int = 0) -> None:
         check_tileable(consistent=bound.options.consistent, prior=bound.options.prior)
         setup = bound.setup(1)
-        if bound.options.tile == "auto":
-            largest = _LARGEST.get(setup.flow.device.type, _LARGEST_ELSEWHERE)
-            plan = replace(setup.plan, tile=min(setup.plan.tile, largest))
-            setup = replace(setup, plan=plan)
+        largest = _LARGEST.get(setup.flow.device.type, _LARGEST_ELSEWHERE)
+        if bound.options.tile == "auto" and setup.plan.tile > largest:
+            options = replace(bound.options, tile=largest)
+            setup = replace(bound, options=options).setup(1)
         self._setup, self._work = setup, setup.workload
         self._samples = range(sample, sample + 1)
         self.tiles = tuple(setup.plan)
@@ -107,10 +107,11 @@ class SampleTiles:
         self._alpha: Array | None = None
         self._bad: dict[int, npt.NDArray[np.bool_]] = {}
 
-    @property
-    def side(self) -> int:
-        """Side of a tile in LR pixels."""
-        return self._setup.plan.tile
+    def facts(self) -> dict[str, Any]:
+        """For the provenance: how the plane is divided, and what that may change."""
+        plan = self._setup.plan
+        error = self._setup.seam_error
+        return {"tile": plan.tile, "halo": plan.halo, "seam_error": error}
 
     def box(self, tile: Tile) -> tuple[int, int, int, int]:
         """HR rows and columns ``(y0, y1, x0, x1)`` of a tile."""

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_flowsr.core.interrupt import check_interrupt
 from napari_flowsr.inference.axes import Geometry
-from napari_flowsr.inference.intensity import cast
+from napari_flowsr.inference.intensity import cast, strips
 from napari_flowsr.inference.lazy_level import LazyLevel
 from napari_flowsr.inference.memory import free_memory
-from napari_flowsr.inference.source import plane_view
+from napari_flowsr.inference.source import Source, plane_view
 from napari_flowsr.inference.store import SHARE
 
 if TYPE_CHECKING:
@@ -258,9 +259,13 @@ class LazyImage:
         y = _under(slice(0, height), height, self.geometry.lr_size[0])
         x = _under(slice(0, width), width, self.geometry.lr_size[1])
         small = np.empty((height, width, self.geometry.components), self.dtype)
-        for row, source in enumerate(y):
-            line = slice(int(source), int(source) + 1)
-            small[row] = plane_view(self.array, self.geometry, plane, line)[0, x]
+        source = Source(self.array, self.geometry)
+        for strip in strips(source):
+            here = (y >= strip.start) & (y < strip.stop)
+            if here.any():
+                check_interrupt()
+                pixels = source.window(plane, strip, slice(None))
+                small[here] = pixels[y[here] - strip.start][:, x]
         with self._lock:
             self._overviews[plane] = small
             if len(self._overviews) > _OVERVIEWS:

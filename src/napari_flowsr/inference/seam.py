@@ -19,6 +19,7 @@ from napari_flowsr.core.latents import LatentLevel, LatentSpec, Window
 from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.core.places import Place
 from napari_flowsr.inference.decoder import on_device
+from napari_flowsr.inference.memory import empty_cache, is_out_of_memory
 from napari_flowsr.inference.tiles import TilePlan, padded_size
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from napari_flowsr.core.flow import ConditionalFlow
 
-__all__ = ["TOLERANCE", "Seam", "alignment", "measure_seam", "sees_too_far"]
+__all__ = ["TOLERANCE", "Seam", "alignment", "find_halo", "measure_seam"]
+__all__ += ["sees_too_far"]
 
 TOLERANCE = 1e-3
 """Part of the range that a seam may have: a quarter of a grey level of 8 bits."""
@@ -59,7 +61,7 @@ class Seam:
 
     @property
     def error(self) -> float:
-        """That of `halo`; of the widest, which has none to compare with, a bound."""
+        """That of `halo`; the widest has none to compare with: that of the last one."""
         errors = dict(self.curve)
         return errors.get(self.halo, self.curve[-1][1])
 
@@ -78,6 +80,22 @@ def alignment(flow: ConditionalFlow, size: tuple[int, int], scale: float) -> int
 def sees_too_far(flow: ConditionalFlow) -> bool:
     """Whether tiles of a network see less than all that it can see."""
     return flow.receptive_field > flow.exact_halo_up_to and not flow.needs_whole
+
+
+def find_halo(flow: ConditionalFlow, scale: float) -> None:
+    """Give a network that sees too far the halo that it needs, once.
+
+    Where memory does not suffice to measure it, the halo stays what it is, and its
+    error unknown.
+    """
+    try:
+        seam = measure_seam(flow, scale)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        empty_cache(flow.device)
+        return
+    flow.measured_halo, flow.seam_error = seam.halo, seam.error
 
 
 @torch.inference_mode()

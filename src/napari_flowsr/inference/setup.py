@@ -106,7 +106,8 @@ class Setup:
         0 where tiles see all that the network can see, or there is one; ``None`` if it
         was not measured (`inference.seam`).
         """
-        return 0.0 if len(self.plan) == 1 else self.border_error
+        is_one = len(self.plan) == 1 and self.limits.area == math.inf
+        return 0.0 if is_one else self.border_error
 
     @property
     def border_error(self) -> float | None:

@@ -90,20 +90,20 @@ def check_depth(value: Any) -> None:
     raise ValueError(f"values lie within values, more than {_DEEPEST} deep")
 
 
-def inflate(data: bytes, size: int) -> bytes:
-    """Content of a zlib stream that is ``size`` bytes long.
+def inflate(data: bytes, size: int, *, at_most: bool = False) -> bytes:
+    """Content of a zlib stream that is ``size`` bytes long, or ``at_most`` that.
 
     Raises
     ------
     ValueError
-        It is shorter or longer (of which no more than ``size`` is held), or damaged.
+        It is longer (of which no more than ``size`` is held), shorter, or damaged.
     """
     unpacker = zlib.decompressobj()
     try:
         found = unpacker.decompress(data, size + 1)
     except zlib.error as error:
         raise ValueError(f"packed bytes are damaged: {error}") from error
-    if len(found) != size:
+    if len(found) > size or (len(found) < size and not at_most):
         raise ValueError(f"packed bytes are not the {size} that they should be")
     return found
 

@@ -237,7 +237,8 @@ def _counted(count: int, thing: str) -> str:
 
 def command(session: BatchSession) -> str:
     """The command that does the same in a shell."""
-    given = ["napari-flowsr", "batch", session.source, session.target]
+    paths = [str(p.absolute()) for p in (session.source_path, session.target_path)]
+    given = ["napari-flowsr", "batch", *paths]
     given += ["-m", str(session.model), "-n", str(session.samples)]
     given += ["--outputs", ",".join(session.order.outputs)]
     given += ["--format", session.file_format, "--seed", str(session.seed)]

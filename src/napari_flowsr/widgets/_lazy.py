@@ -98,7 +98,7 @@ class LazyRun:
         self.image.array = post.intensities.source.array
         tiles = post.tiles()
         doubt = post.doubt()
-        facts = {**source.facts(), "stream": 1, "tile": tiles.side}
+        facts = {**source.facts(), "stream": 1, **tiles.facts()}
         facts |= {"tool": IN_VIEW, PARTIAL: True, "sample": 0}
         record = request.record(post, "sample", facts)
         self.tiles = tiles
@@ -214,6 +214,8 @@ class LazyPreview:
     def _on_end(self) -> None:
         # The view may have changed after the worker had looked for the last time.
         if not self.is_over and self._is_open:
+            # An overview of an image on disk may have come, without any tile.
+            self._drawing.start()
             self.look()
 
     # --- the layer ----------------------------------------------------------------

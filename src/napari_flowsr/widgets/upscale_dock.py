@@ -97,7 +97,7 @@ class UpscaleDock(RunDock):
             raise OptionError("A run is still going on. Wait for it, or cancel it.")
         layer, viewer = self.session.image, self.viewer
         dims = None if viewer is None else viewer.dims
-        source = Source.of(layer, resolve_roi(layer, self.session.roi, dims))
+        source = Source.of(layer, resolve_roi(layer, self.session.roi, dims)).held()
         self.end_in_view()
         self.compare.end_beside()
         self._pixel_size_um = self.session.pixel_size_um
