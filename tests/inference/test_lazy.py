@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 
+import dask.array as dask_array
 import numpy as np
 import pytest
 
 from every_family import CASES
 from napari_flowsr.core.interrupt import until_cancelled
 from napari_flowsr.errors import Cancelled, OptionError, OutOfMemoryError
+from napari_flowsr.inference import lazy_image
 from napari_flowsr.inference.events import Progress
 from napari_flowsr.inference.lazy import TileDone, TileFailed, fill
 from napari_flowsr.inference.lazy_image import LazyImage
@@ -44,6 +46,24 @@ def nearest(image, size):
         for n, m in zip(size, image.shape, strict=True)
     )
     return image[y[:, None], x]
+
+
+def test_an_image_on_disk_is_shown_by_an_overview(image, model, monkeypatch):
+    """Read in whole chunks, once a plane; before that nothing is shown."""
+    read = []
+    on_disk = dask_array.from_array(image, (16, 29)).map_blocks(
+        lambda block: read.append(block.shape) or block, meta=image[:0, :0]
+    )
+    monkeypatch.setattr(lazy_image, "_AT_ONCE", 0)
+    lazy = LazyImage(on_disk, posterior(image, model, device="cpu").geometry)
+    smallest = lazy.levels[-1]
+    assert not np.any(smallest[...])
+    read.clear()
+    lazy.prepare()
+    assert sorted(read) == [(5, 29), (16, 29), (16, 29)]
+    np.testing.assert_array_equal(smallest[...], nearest(image, smallest.shape))
+    lazy.prepare()
+    assert len(read) == 3
 
 
 # --- values -------------------------------------------------------------------
