@@ -19,7 +19,7 @@ from napari_flowsr.errors import OptionError
 from napari_flowsr.io.images import read_image, write_image
 from napari_flowsr.jobs import run as jobs_run
 from napari_flowsr.models.compact import Compact
-from napari_flowsr.widgets import _batch, _batch_tab
+from napari_flowsr.widgets import _batch, _batch_tab, _run
 from napari_flowsr.widgets._batch import BatchRequest, Pace
 from napari_flowsr.widgets._batch_tab import BatchTab
 
@@ -90,6 +90,7 @@ def test_one_that_fails_stops_no_other(qtbot, tab, raw, tmp_path, monkeypatch):
         yield from jobs_run.run_files(*args, **options)
 
     monkeypatch.setattr(_batch, "run_files", watched)
+    monkeypatch.setattr(_run, "_INTERVAL", 0.0)  # a fast machine would tell nothing
     look(qtbot, tab)
     told = []
     tab.bar.advance = lambda *at: told.append(at)
@@ -134,7 +135,7 @@ def test_cancelled_within_a_tile_and_resumed(qtbot, volume, tmp_path, monkeypatc
 
     def watched(self, *args):
         begun.append(1)
-        if len(begun) == 2:
+        if len(begun) == 3:
             tab._tenure.run.cancel()
         out = decode(self, *args)
         ended.append(1)
@@ -146,7 +147,7 @@ def test_cancelled_within_a_tile_and_resumed(qtbot, volume, tmp_path, monkeypatc
         said = finish(qtbot, tab)
     assert said.startswith("Cancelled: 0 upscaled, 0 failed")
     assert "Run goes on with what is missing" in said
-    assert (len(begun), len(ended)) == (2, 1)  # amid the second plane
+    assert (len(begun), len(ended)) == (3, 2)  # two samples; amid the second plane
     assert tab.bar.run.isEnabled()
     assert "3 planes in 1 image to upscale, 1 of them complete" in look(qtbot, tab)
     with monkeypatch.context() as patch:
@@ -154,7 +155,7 @@ def test_cancelled_within_a_tile_and_resumed(qtbot, volume, tmp_path, monkeypatc
         patch.setattr(Compact, "decode", watched)
         tab.run()
         finish(qtbot, tab)
-    assert len(ended) == 1 + 2  # what was complete is not done again
+    assert len(ended) == 2 + 4  # what was complete is not done again
     image = read_image(tab.session.source_path)
     model = flowsr.load_model(tab.session.model, device="cpu")
     mean = flowsr.posterior(image.data, model, axes=image.axes).mean(2)

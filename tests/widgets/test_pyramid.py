@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_flowsr.widgets import _layers, _pyramid
+from napari_flowsr.widgets._geometry import whole_box
 from napari_flowsr.widgets._pyramid import pyramid
 
 
@@ -40,7 +41,7 @@ def test_a_large_output_becomes_one_layer_of_several_levels(monkeypatch):
     monkeypatch.setattr(_pyramid, "LARGEST_SIDE", 16)
     viewer = napari.components.ViewerModel()
     layer = viewer.add_image(np.random.default_rng(0).random((700, 600)))
-    source = _layers.Source.of(layer, _layers.whole_box(layer))
+    source = _layers.Source.of(layer, whole_box(layer))
     data = np.random.default_rng(1).random((1400, 1200)).astype(np.float32)
     output = _layers.make_output(source, "mean", data, {"kind": "mean"}, model="m")
     (added,) = _layers.add_outputs(viewer, source, [output])
