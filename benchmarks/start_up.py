@@ -31,7 +31,7 @@ app = napari.qt.get_qapp()
 app.processEvents()
 began = time.perf_counter()
 from napari_flowsr.widgets.{module} import {name}
-dock = {name}(viewer)
+dock = {name}({viewer})
 viewer.window.add_dock_widget(dock)
 app.processEvents()
 taken = time.perf_counter() - began
@@ -53,7 +53,8 @@ def import_time(code: str) -> tuple[float, str]:
 
 def dock_time(module: str, name: str) -> tuple[float, str]:
     """Seconds that a dock takes to appear, and whether torch is there then."""
-    code = _DOCK.format(module=module, name=name)
+    viewer = "" if name == "ModelsDock" else "viewer"
+    code = _DOCK.format(module=module, name=name, viewer=viewer)
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds, torch = found.stdout.split()[-2:]
