@@ -22,11 +22,17 @@ def _deleted(widget: QWidget) -> None:
     widget.deleteLater()
 
 
+def _clear() -> None:
+    gc.collect()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
 @pytest.mark.parametrize(
     ("go", "inside"), [(_deleted, False), (_deleted, True), (_collected, True)]
 )
 def test_the_end_of_a_widget_is_told_once(qapp, go, inside) -> None:
     called: list[int] = []
+    _clear()  # docks of earlier tests would go amid this one
     held = len(_ending._held)
     outer = QWidget()
     widget = QWidget(outer) if inside else outer
@@ -34,7 +40,6 @@ def test_the_end_of_a_widget_is_told_once(qapp, go, inside) -> None:
     assert len(_ending._held) == held + 1
     go(outer)
     del outer, widget
-    gc.collect()
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    _clear()
     assert called == [1]
     assert len(_ending._held) == held

@@ -32,15 +32,16 @@ class TrainForm(QWidget):
     def __init__(self, session: TrainSession, viewer: Any) -> None:
         super().__init__()
         self.bindings = bindings = Bindings(session)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        # In the form before it is filled: a row shown earlier is a window of its own.
         rows = QFormLayout()
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        column.addLayout(rows)
         self.data = TrainDataFields(rows, bindings, viewer)
         self.recipe = TrainRecipeFields(rows, bindings)
         self.advanced = TrainAdvanced(bindings)
         self.advanced.restore.clicked.connect(self.restore_clicked)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(rows)
         column.addWidget(self.advanced)
 
     def show_problems(self, problems: dict[str, str]) -> None:
