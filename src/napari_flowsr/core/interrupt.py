@@ -6,12 +6,12 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from torch import nn
-
 from napari_flowsr.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
+
+    from torch import nn
 
 __all__ = ["check_interrupt", "interruptible", "until_cancelled"]
 
@@ -53,13 +53,16 @@ def interruptible(cancelled: Callable[[], bool]) -> Iterator[None]:
     cancelled : callable
         Asked often, in this thread: it must be fast.
     """
+    # Here, for windows know this module, and torch is to come in a thread of its own.
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
     thread = threading.get_ident()
 
     def ask(module: nn.Module, args: Any) -> None:
         if threading.get_ident() == thread:
             _check(cancelled)
 
-    handle = nn.modules.module.register_module_forward_pre_hook(ask)
+    handle = register_module_forward_pre_hook(ask)
     _watched.by.append(cancelled)
     try:
         yield

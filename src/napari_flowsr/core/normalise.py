@@ -27,13 +27,13 @@ SRFlow (Lugmayr et al., 2020), arXiv:2006.14200, section 4.3, eqs. (6) and (7).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from napari_flowsr.core.latent_sets import COLLECTIONS, check_collections
 from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from napari_flowsr.core.latents import Latents
 
 __all__ = ["COLLECTIONS", "Moments", "check_collections", "faded", "normalised"]
-
-COLLECTIONS = ("global", "local", "spatial")
-"""All latents; those of one position and level; those of one channel and level."""
 
 # Axes of a level (B, C, H, W) that a collection extends over.
 _AXES = {"global": (1, 2, 3), "local": (1,), "spatial": (2, 3)}
@@ -101,18 +98,6 @@ class Moments:
     def std(self) -> Tensor:
         """Standard deviation, by N - 1; 0 for a single number."""
         return (self.deviation / (self.count - 1).clamp_min(1)).sqrt()
-
-
-def check_collections(kinds: str | Sequence[str]) -> tuple[str, ...]:
-    """Names of collections, checked; `OptionError` lists those that there are."""
-    listed = isinstance(kinds, Iterable) and not isinstance(kinds, str)
-    given: tuple[Any, ...] = tuple(kinds) if listed else (kinds,)
-    if not given or any(kind not in COLLECTIONS for kind in given):
-        raise OptionError(
-            f"The collections to normalise are {kinds!r}; give one or more of "
-            f"{', '.join(COLLECTIONS)}, in the order that they are normalised in."
-        )
-    return given
 
 
 def _check_channels(parts: Sequence[Latents], kind: str) -> None:

@@ -17,24 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_flowsr.core.sides import hr_side, lr_side
 from napari_flowsr.errors import SizeError
 
 __all__ = ["LatentLevel", "LatentSpec", "Place", "Window", "hr_side", "lr_side"]
 
 Slices = tuple[slice, slice]
-
-
-def hr_side(side: int, scale: float) -> int:
-    """HR pixels that ``side`` LR pixels become: the nearest whole number."""
-    return round(side * scale)
-
-
-def lr_side(side: int, scale: float, multiple: int = 1) -> int:
-    """Most LR pixels, a multiple of ``multiple``, within ``side`` HR pixels."""
-    found = round(side / scale) + 1
-    while hr_side(found, scale) > side:
-        found -= 1
-    return found // multiple * multiple
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_flowsr.core.places import hr_side
+from napari_flowsr.core.sides import hr_side
 from napari_flowsr.errors import AxesError, ImageError
 
 if TYPE_CHECKING:

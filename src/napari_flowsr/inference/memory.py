@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import psutil
 import torch
 
-from napari_flowsr.errors import OptionError
+from napari_flowsr.inference.free_memory import LIMIT, free_memory
 
 if TYPE_CHECKING:
     from napari_flowsr.core.flow import ConditionalFlow
@@ -19,8 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["LIMIT", "Budget", "available_memory", "free_memory", "is_out_of_memory"]
 __all__ += ["plan_budget"]
 
-LIMIT = "NAPARI_FLOWSR_MEMORY"
-"""Environment variable: main memory that a run may plan with, such as ``4GB``."""
 # Part of the free memory that tiles may use: the estimate is rough, and other programs
 # want some too. Conditions kept between the passes may use another part.
 _WORKING_SHARE = 0.5
@@ -65,27 +60,6 @@ def available_memory(device: torch.device) -> int:
         used = torch.mps.current_allocated_memory()
         return max(0, int(torch.mps.recommended_max_memory() - used))
     return free_memory()
-
-
-def free_memory() -> int:
-    """Bytes of main memory that may be used: what is free, or `LIMIT` if that is less.
-
-    Raises
-    ------
-    OptionError
-        The environment variable names no amount of memory.
-    """
-    free = int(psutil.virtual_memory().available)
-    asked = os.environ.get(LIMIT, "").strip()
-    if not asked:
-        return free
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?", asked)
-    if found is None or not float(found[1]) > 0:
-        raise OptionError(
-            f"The environment variable {LIMIT} is '{asked}'; give an amount of memory, "
-            "such as 4GB or 500MB."
-        )
-    return min(free, int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " ")))
 
 
 def empty_cache(device: torch.device) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.errors import OutOfMemoryError
-from napari_flowsr.inference.memory import free_memory
+from napari_flowsr.inference.free_memory import free_memory
 
 __all__ = ["FOLDER", "new_array"]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.data.degradation import OWN_NETWORK, Degradation
 from napari_flowsr.errors import OptionError
+
+if TYPE_CHECKING:
+    from napari_flowsr.core.flow import ConditionalFlow
 
 __all__ = ["NOT_STATED", "OWN_NETWORK", "Degradation", "Model", "ModelCard"]
 __all__ += ["Normalisation", "is_stated"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_flowsr.core.places import hr_side, lr_side
+from napari_flowsr.core.sides import hr_side, lr_side
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.widgets._geometry import (
