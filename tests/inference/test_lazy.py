@@ -12,8 +12,8 @@ from every_family import CASES
 from napari_flowsr.core.interrupt import until_cancelled
 from napari_flowsr.errors import Cancelled, OptionError, OutOfMemoryError
 from napari_flowsr.inference import lazy_image
-from napari_flowsr.inference.events import Progress
-from napari_flowsr.inference.lazy import TileDone, TileFailed, fill
+from napari_flowsr.inference.events import Progress, TileDone, TileFailed
+from napari_flowsr.inference.lazy import fill
 from napari_flowsr.inference.lazy_image import LazyImage
 from napari_flowsr.inference.posterior import posterior
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
-from napari_flowsr.io import catalogue
+from napari_flowsr.io import catalogue, importing
 from napari_flowsr.io.checkpoint import read_header, save_model
 from napari_flowsr.io.priors import read_prior
 from napari_flowsr.models._registry import build
@@ -60,7 +60,7 @@ def prior_file(folder: Path) -> Path:
 
 
 def test_a_published_file_is_kept_with_its_card(tmp_path: Path, home: Path) -> None:
-    entry = catalogue.import_file(rrdb_file(tmp_path))
+    entry = importing.import_file(rrdb_file(tmp_path))
     assert entry.card is not None
     assert (entry.name, entry.kind, entry.is_built_in) == (
         "RRDB_DF2K_4X",
@@ -93,26 +93,26 @@ def test_a_published_file_is_kept_with_its_card(tmp_path: Path, home: Path) -> N
 def test_names_are_made_of_file_names(name: str, proposed: str, tmp_path: Path) -> None:
     assert catalogue.proposed_name(name) == proposed
     if name.endswith(".pth") and not name.startswith("."):
-        assert catalogue.import_file(rrdb_file(tmp_path, name)).name == proposed
+        assert importing.import_file(rrdb_file(tmp_path, name)).name == proposed
 
 
 def test_a_given_licence_stands(tmp_path: Path) -> None:
     path = own_file(tmp_path, licence="not stated")
-    assert catalogue.known_licence(path) == "not stated"
-    entry = catalogue.import_file(path, "first")
+    assert importing.known_licence(path) == "not stated"
+    entry = importing.import_file(path, "first")
     assert not entry.licence_is_stated
     assert "Ask their authors" in catalogue.notices(entry.card)[0]
-    entry = catalogue.import_file(path, "second", licence="  CC BY\n4.0 ")
+    entry = importing.import_file(path, "second", licence="  CC BY\n4.0 ")
     assert entry.licence == "CC BY 4.0"
     assert catalogue.notices(entry.card) == ()
     with pytest.raises(OptionError, match="characters"):
-        catalogue.import_file(path, "third", licence="x" * 1000)
+        importing.import_file(path, "third", licence="x" * 1000)
 
 
 def test_a_licence_can_be_stated_later(tmp_path: Path) -> None:
     path = own_file(tmp_path, licence="not stated")
-    before = catalogue.import_file(path, "own")
-    after = catalogue.state_licence("own", "MIT")
+    before = importing.import_file(path, "own")
+    after = importing.state_licence("own", "MIT")
     assert after.licence == "MIT"
     header = read_header(after.path)
     assert header is not None
@@ -121,33 +121,33 @@ def test_a_licence_can_be_stated_later(tmp_path: Path) -> None:
     assert old.with_(sha256="", licence="") == new.with_(sha256="", licence="")
     for name, licence in (("micro-2x", "MIT"), ("own", "  ")):
         with pytest.raises(OptionError, match="imported model"):
-            catalogue.state_licence(name, licence)
+            importing.state_licence(name, licence)
     with pytest.raises(ModelNotFoundError, match="imported"):
-        catalogue.state_licence("nobody", "MIT")
+        importing.state_licence("nobody", "MIT")
 
 
 def test_learned_priors_are_listed_described_and_removed(tmp_path: Path) -> None:
     path = prior_file(tmp_path)
-    assert catalogue.holds_prior(path)
-    entry = catalogue.import_file(path)
+    assert importing.holds_prior(path)
+    entry = importing.import_file(path)
     assert (entry.name, entry.kind) == ("rrdb-LP", "prior")
     assert entry.card is None
     assert "LINF-LP" in entry.label
     assert not entry.licence_is_stated
-    found = catalogue.inspect_file("rrdb-LP")
+    found = importing.inspect_file("rrdb-LP")
     assert found["kind"] == "prior"
     assert found["inferred"]["depth"] == 1
     assert found["notices"]
-    assert catalogue.state_licence("rrdb-LP", "CC0-1.0").licence == "CC0-1.0"
+    assert importing.state_licence("rrdb-LP", "CC0-1.0").licence == "CC0-1.0"
     assert read_prior(entry.path).licence == "CC0-1.0"
     with pytest.raises(OptionError, match="assumption of window"):
-        catalogue.import_file(path, "again", assume={"window": 8})
+        importing.import_file(path, "again", assume={"window": 8})
     catalogue.remove("rrdb-LP")
     assert not entry.path.exists()
 
 
 def test_models_are_removed_and_built_in_ones_stay(tmp_path: Path) -> None:
-    entry = catalogue.import_file(own_file(tmp_path))
+    entry = importing.import_file(own_file(tmp_path))
     catalogue.remove("own")
     assert not entry.path.exists()
     with pytest.raises(OptionError, match="built in"):
@@ -160,7 +160,7 @@ def test_inspection_tells_all(tmp_path: Path) -> None:
     path = rrdb_file(tmp_path)
     state = torch.load(path)
     torch.save({k: v.half() for k, v in state.items()}, path)
-    found = catalogue.inspect_file(path)
+    found = importing.inspect_file(path)
     assert found["kind"] == "model"
     assert found["deterministic"] is True
     assert set(found["storage"]) == {"float16"}
@@ -169,24 +169,24 @@ def test_inspection_tells_all(tmp_path: Path) -> None:
     assert found["card"]["parameters"] == sum(found["storage"].values())
     assert found["card"]["name"] == "RRDB_DF2K_4X"
     assert any("deterministic" in notice for notice in found["notices"])
-    assert catalogue.inspect_file("micro-2x")["card"]["name"] == "micro-2x"
-    assert catalogue.inspect_file("micro-2x")["notices"] == []
+    assert importing.inspect_file("micro-2x")["card"]["name"] == "micro-2x"
+    assert importing.inspect_file("micro-2x")["notices"] == []
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     torch.save({"conv.weight": torch.ones(1)}, tmp_path / "unknown.pth")
     for check in (
-        catalogue.holds_prior,
-        catalogue.known_licence,
-        catalogue.inspect_file,
-        catalogue.import_file,
+        importing.holds_prior,
+        importing.known_licence,
+        importing.inspect_file,
+        importing.import_file,
     ):
         with pytest.raises(CheckpointError, match="unknown network"):
             check(tmp_path / "unknown.pth")
     with pytest.raises(ModelNotFoundError, match="Check the path"):
-        catalogue.import_file(tmp_path / "absent.pth")
+        importing.import_file(tmp_path / "absent.pth")
     with pytest.raises(ModelNotFoundError):
-        catalogue.inspect_file("absent")
+        importing.inspect_file("absent")
 
 
 def test_a_prior_without_licence_is_named_among_the_notices() -> None:

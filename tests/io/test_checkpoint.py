@@ -23,7 +23,6 @@ from napari_flowsr.errors import (
     OptionError,
 )
 from napari_flowsr.io import atomic
-from napari_flowsr.io.catalogue import holds_prior
 from napari_flowsr.io.checkpoint import (
     file_sha256,
     read_header,
@@ -31,6 +30,7 @@ from napari_flowsr.io.checkpoint import (
     save_model,
 )
 from napari_flowsr.io.foreign import ASSUME, read_state
+from napari_flowsr.io.importing import holds_prior
 from napari_flowsr.models._registry import build
 from napari_flowsr.models.card import Degradation, ModelCard, Normalisation
 

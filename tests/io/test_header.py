@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from napari_flowsr.errors import CheckpointError, OptionError
-from napari_flowsr.io import catalogue, collection
+from napari_flowsr.io import catalogue, collection, importing
 from napari_flowsr.io.checkpoint import read_header, read_model, save_model
 from napari_flowsr.models._registry import build, example_configs, families
 from napari_flowsr.models.card import ModelCard, Normalisation
@@ -67,8 +67,8 @@ def test_a_malformed_header_is_named(text: str, home: Path, tmp_path: Path) -> N
     for read in (
         read_header,
         read_model,
-        catalogue.inspect_file,
-        catalogue.import_file,
+        importing.inspect_file,
+        importing.import_file,
     ):
         with pytest.raises(CheckpointError, match=r"bad\.safetensors"):
             read(tmp_path / "bad.safetensors")
@@ -79,7 +79,7 @@ def test_a_malformed_header_is_named(text: str, home: Path, tmp_path: Path) -> N
 def test_whatever_one_file_raises_the_others_are_listed(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    catalogue.import_file(path, "odd")
+    importing.import_file(path, "odd")
 
     def failing(file: Path) -> Any:
         if file.stem == "odd":

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_flowsr.errors import ModelNotFoundError, OptionError
-from napari_flowsr.io import catalogue
+from napari_flowsr.io import catalogue, importing
 from napari_flowsr.io.checkpoint import read_header, save_model
 from napari_flowsr.io.priors import import_prior, prior_header
 from napari_flowsr.models._registry import build
@@ -43,21 +43,21 @@ def prior(tmp_path: Path) -> Path:
 
 
 def test_a_name_is_given_once_over_all_kinds(model: Path, prior: Path) -> None:
-    catalogue.import_file(model, "one")
-    catalogue.import_file(prior, "two")
+    importing.import_file(model, "one")
+    importing.import_file(prior, "two")
     for path, name in ((prior, "one"), (model, "two")):
         for overwrite in (False, True):
             with pytest.raises(OptionError, match="could not be told from it"):
-                catalogue.import_file(path, name, overwrite=overwrite)
+                importing.import_file(path, name, overwrite=overwrite)
     with pytest.raises(OptionError, match="built-in"):
         import_prior(prior, "micro-2x", overwrite=True)
-    assert catalogue.import_file(prior, "two", overwrite=True).kind == "prior"
+    assert importing.import_file(prior, "two", overwrite=True).kind == "prior"
 
 
 def _same_name(home: Path, model: Path, prior: Path) -> tuple[Path, Path]:
     """A model and a prior of one name, as older versions let them be."""
-    catalogue.import_file(model, "same")
-    there = catalogue.import_file(prior, "other").path
+    importing.import_file(model, "same")
+    there = importing.import_file(prior, "other").path
     shutil.move(there, there.with_name("same.safetensors"))
     return home / "models" / "same.safetensors", there.with_name("same.safetensors")
 
@@ -69,13 +69,13 @@ def test_of_two_of_a_name_the_kind_tells_which(
     with pytest.raises(OptionError, match="a model and a learned prior"):
         catalogue.remove("same")
     with pytest.raises(OptionError, match="a model and a learned prior"):
-        catalogue.state_licence("same", "MIT")
-    assert catalogue.state_licence("same", "MIT", "prior").path == of_prior
+        importing.state_licence("same", "MIT")
+    assert importing.state_licence("same", "MIT", "prior").path == of_prior
     assert prior_header(of_prior)["licence"] == "MIT"
     header = read_header(of_model)
     assert header is not None
     assert header.card.licence == "not stated"
-    assert catalogue.state_licence("same", "BSD", kind="model").path == of_model
+    assert importing.state_licence("same", "BSD", kind="model").path == of_model
     catalogue.remove("same", "prior")
     assert of_model.exists()
     assert not of_prior.exists()

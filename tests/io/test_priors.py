@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_flowsr.errors import CheckpointError, OptionError
-from napari_flowsr.io import catalogue, priors
+from napari_flowsr.io import catalogue, prior_files, priors
 from napari_flowsr.io.priors import read_prior, write_prior
 from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
 
@@ -49,7 +49,7 @@ def test_built_in_priors_are_found_and_stay(
 ) -> None:
     built_in = tmp_path / "built-in"
     built_in.mkdir()
-    monkeypatch.setattr(priors, "builtin_prior_folder", lambda: built_in)
+    monkeypatch.setattr(prior_files, "builtin_prior_folder", lambda: built_in)
     monkeypatch.setenv("NAPARI_FLOWSR_HOME", str(tmp_path / "home"))
     file = built_in / "own-lp.safetensors"
     write_prior(file, build_prior(SMALL), licence="MIT", about={}, dtype=torch.float16)

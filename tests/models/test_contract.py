@@ -22,6 +22,7 @@ from napari_flowsr.models._registry import (
     families,
     family_module,
     is_deterministic,
+    makes_small,
 )
 from napari_flowsr.models.card import ModelCard
 
@@ -426,6 +427,7 @@ def test_saved_is_loaded(flow: ConditionalFlow, tmp_path: Path) -> None:
 def test_facts_are_stated(flow: ConditionalFlow) -> None:
     assert flow.family in families()
     assert is_deterministic(flow.family) is flow.deterministic
+    assert makes_small(flow.family) is hasattr(flow, "downscale")
     assert flow.receptive_field > 0
     assert 0 < flow.halo <= flow.receptive_field
     assert flow.device == torch.device("cpu")

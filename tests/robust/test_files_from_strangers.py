@@ -213,7 +213,7 @@ def test_names_in_an_archive_lead_nowhere(made, tmp_path):
     "name", ["../x", "a/b", "/etc/x", "..", "x\0", "", "~", "a\\b"]
 )
 def test_names_of_models_are_no_paths(made, tmp_path, monkeypatch, name):
-    from napari_flowsr.io.catalogue import import_file
+    from napari_flowsr.io.importing import import_file
 
     monkeypatch.setenv("NAPARI_FLOWSR_HOME", str(tmp_path / "home"))
     with pytest.raises(OptionError):

@@ -31,8 +31,8 @@ from napari_flowsr.training.events import (
     Step,
     Validation,
 )
+from napari_flowsr.training.paths import state_path
 from napari_flowsr.training.perceptual import Features, read_features
-from napari_flowsr.training.state import state_path
 from napari_flowsr.training.trainer import train
 
 Recipe = Callable[..., TrainConfig]

@@ -14,7 +14,8 @@ from napari_flowsr.errors import TrainingError
 from napari_flowsr.io.checkpoint import read_model
 from napari_flowsr.training.events import Checkpoint, Finished, Step
 from napari_flowsr.training.losses import LOSSES
-from napari_flowsr.training.state import read_step, state_path
+from napari_flowsr.training.paths import state_path
+from napari_flowsr.training.state import read_step
 from napari_flowsr.training.trainer import train
 
 OUT = "m.safetensors"

@@ -13,7 +13,7 @@ from qtpy.QtCore import QMimeData, QUrl
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox
 
 from napari_flowsr.errors import OptionError
-from napari_flowsr.io import catalogue
+from napari_flowsr.io import importing
 from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.models._registry import build
 from napari_flowsr.models.card import ModelCard
@@ -113,9 +113,10 @@ def test_import_is_in_another_thread(
     def slow(*args: Any, **options: Any) -> Any:
         where.append(threading.get_ident())
         assert go.wait(30)
-        return catalogue.import_file(*args, **options)
+        return import_file(*args, **options)
 
-    monkeypatch.setattr(_importing, "import_file", slow)
+    import_file = importing.import_file
+    monkeypatch.setattr(importing, "import_file", slow)
     dock.import_files([model_file])
     qtbot.waitUntil(lambda: bool(where), timeout=30_000)
     assert where[0] != threading.get_ident()

@@ -9,7 +9,7 @@ from docks import prior_file, tiny_file
 from qtpy.QtWidgets import QInputDialog, QMessageBox
 
 from napari_flowsr.errors import OptionError
-from napari_flowsr.io import catalogue
+from napari_flowsr.io import importing
 from napari_flowsr.widgets import _importing, models_dock
 from napari_flowsr.widgets.models_dock import ModelsDock
 
@@ -58,7 +58,7 @@ def finished(qtbot, dock):
 @pytest.fixture
 def twins(dock, home, tmp_path):
     """Of an older version, which allowed a model and a prior of the same name."""
-    entry = catalogue.import_file(prior_file(tmp_path), "same", licence="not stated")
+    entry = importing.import_file(prior_file(tmp_path), "same", licence="not stated")
     model = home / "models" / "same.safetensors"
     model.parent.mkdir(exist_ok=True)
     shutil.copy(tiny_file(tmp_path), model)

@@ -6,7 +6,7 @@ import pytest
 from docks import prior_file
 from napari.components import ViewerModel
 
-from napari_flowsr.io import catalogue
+from napari_flowsr.io import importing
 from napari_flowsr.io.catalogue import licence_notice
 from napari_flowsr.widgets import upscale_dock
 from napari_flowsr.widgets._models import changes
@@ -18,8 +18,8 @@ from napari_flowsr.widgets.upscale_dock import UpscaleDock
 @pytest.fixture
 def dock(qtbot, tmp_path, monkeypatch, image):
     monkeypatch.setenv("NAPARI_FLOWSR_HOME", str(tmp_path / "home"))
-    catalogue.import_file(prior_file(tmp_path), "lp", licence="not stated")
-    catalogue.import_file(prior_file(tmp_path), "free", licence="MIT")
+    importing.import_file(prior_file(tmp_path), "lp", licence="not stated")
+    importing.import_file(prior_file(tmp_path), "free", licence="MIT")
     viewer = ViewerModel()
     viewer.add_image(image, name="cells")
     widget = UpscaleDock(viewer)
@@ -42,7 +42,7 @@ def test_the_warning_stands_below_the_prior(dock):
     dock.session.prior_model = "no-such-prior"
     assert not warning.isVisibleTo(dock)
     dock.session.prior_model = "lp"
-    catalogue.state_licence("lp", "CC0-1.0")
+    importing.state_licence("lp", "CC0-1.0")
     changes.models.emit()
     assert not warning.isVisibleTo(dock)
 

@@ -139,7 +139,7 @@ def test_with_latents_nothing_is_lost(qtbot, dock, image, tmp_path):
 
 
 def test_only_what_is_wanted_is_computed(qtbot, dock, monkeypatch):
-    monkeypatch.setattr("napari_flowsr.widgets._rescale.up", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("napari_flowsr.inference.rescale_up.up", lambda *_, **__: 1 / 0)
     dock.session.outputs = ("small",)
     assert kinds(run(qtbot, dock)) == ["small"]
     assert "PSNR" not in dock.bar.status.text()

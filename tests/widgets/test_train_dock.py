@@ -14,10 +14,11 @@ from napari_flowsr.io.catalogue import remove
 from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.io.collection import list_models, load_model
 from napari_flowsr.io.priors import prior_names
+from napari_flowsr.training import trainer
 from napari_flowsr.training.config import Stage, TrainConfig
 from napari_flowsr.training.losses import LOSSES
+from napari_flowsr.training.paths import state_path
 from napari_flowsr.training.presets import PRESETS
-from napari_flowsr.training.state import state_path
 from napari_flowsr.widgets import _train_job, _train_request
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets.parts.train_picture import LABELS
@@ -216,13 +217,13 @@ def test_curves_and_pictures_are_shown(qtbot, dock):
 
 def test_several_layers_of_all_kinds_are_trained_on(qtbot, dock, viewer, monkeypatch):
     seen = []
-    real = _train_request.train
+    real = trainer.train
 
     def train(source, *args, validation, **options):
         seen.extend([*source, *validation])
         return real(source, *args, validation=validation, **options)
 
-    monkeypatch.setattr(_train_request, "train", train)
+    monkeypatch.setattr(trainer, "train", train)
     rng = np.random.default_rng(1)
     rgb = rng.integers(0, 255, (90, 300, 3)).astype(np.uint8)
     viewer.add_image(rgb, name="colour", rgb=True)

@@ -9,8 +9,8 @@ from napari.layers import Image, Labels
 from napari_flowsr.data.degradation import PAIRED, Degradation
 from napari_flowsr.errors import OptionError
 from napari_flowsr.io.provenance import NAMESPACE
+from napari_flowsr.training.paths import state_path
 from napari_flowsr.training.presets import preset
-from napari_flowsr.training.state import state_path
 from napari_flowsr.widgets._train_curves import Curve, Curves
 from napari_flowsr.widgets._train_record import Layer, Record, forget, interrupted
 from napari_flowsr.widgets._train_session import TrainSession

@@ -155,7 +155,7 @@ def _program(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from napari_flowsr.io.checkpoint import file_sha256
+    from napari_flowsr.io.content import file_sha256
     from napari_flowsr.io.program import export_program
 
     facts = export_program(_loaded(model), target, size=_sides(size), scale=scale)
@@ -170,7 +170,7 @@ def _program(
 
 def _package(model: str, target: Path, licence: str | None) -> dict[str, Any]:
     from napari_flowsr.io.bioimage import export_package
-    from napari_flowsr.io.checkpoint import file_sha256
+    from napari_flowsr.io.content import file_sha256
 
     export_package(_loaded(model), target, licence=licence)
     return {"sha256": file_sha256(target)}

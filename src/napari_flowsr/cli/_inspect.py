@@ -40,7 +40,7 @@ def card_rows(card: ModelCard) -> dict[str, str]:
 
 
 def inspected(found: Mapping[str, Any]) -> dict[str, str]:
-    """The rows for what `io.catalogue.inspect_file` found; empty ones are left out."""
+    """The rows for what `io.importing.inspect_file` found; empty ones are left out."""
     rows = _prior(found) if found["kind"] == "prior" else _model(found)
     rows |= {
         "Stored as": ", ".join(f"{k} ({n:,})" for k, n in found["storage"].items()),

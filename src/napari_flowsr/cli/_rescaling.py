@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_flowsr.cli._jobs import Job
     from napari_flowsr.inference.rescale_error import Loss
-    from napari_flowsr.inference.rescaled import Rescaled
+    from napari_flowsr.inference.rescaled_facts import Rescaled
     from napari_flowsr.io.image_file import ImageFile
     from napari_flowsr.models.card import Model
 
@@ -44,10 +44,10 @@ def target_of(source: Path, target: Path | None, what: str) -> Path:
 
 
 def beside(small: Path) -> Path:
-    from napari_flowsr.inference.rescaled import SUFFIX
     from napari_flowsr.io import images
+    from napari_flowsr.io.suffixes import LATENTS
 
-    return small.with_name(small.name[: -len(images.suffix(small))] + SUFFIX)
+    return small.with_name(small.name[: -len(images.suffix(small))] + LATENTS)
 
 
 def check(source: Path, files: dict[str, Path], job: Job) -> None:

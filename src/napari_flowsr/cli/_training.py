@@ -41,7 +41,8 @@ def show_presets() -> None:
 
 def say_how_to_go_on(output: Path) -> None:
     """After an interruption: what is kept, and where."""
-    from napari_flowsr.training.state import read_step, state_path
+    from napari_flowsr.training.paths import state_path
+    from napari_flowsr.training.state import read_step
 
     file = state_path(output.expanduser())
     step = read_step(file)

@@ -114,7 +114,7 @@ def inspect(
     - `napari-flowsr models inspect micro-2x`
     - `napari-flowsr models inspect SRFlow_DF2K_4X.pth --assume quant=255`
     """
-    from napari_flowsr.io.catalogue import inspect_file
+    from napari_flowsr.io.importing import inspect_file
 
     found = inspect_file(model, _assumed(assume))
     if as_json:
@@ -224,7 +224,7 @@ def _imported(
     overwrite: bool,
     address: str = "",
 ) -> Entry:
-    from napari_flowsr.io.catalogue import import_file
+    from napari_flowsr.io.importing import import_file
 
     licence = licence or _asked_for(path)
     return import_file(
@@ -244,7 +244,7 @@ def _is_terminal() -> bool:
 
 def _asked_for(path: Path) -> str | None:
     """Licence that a person at a terminal gives, where the file does not tell one."""
-    from napari_flowsr.io.catalogue import known_licence
+    from napari_flowsr.io.importing import known_licence
     from napari_flowsr.models.card import NOT_STATED, is_stated
 
     if not _is_terminal():

@@ -304,7 +304,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_state(output: Path) -> None:
-    from napari_flowsr.training.state import state_path
+    from napari_flowsr.training.paths import state_path
 
     file = state_path(output.expanduser())
     if not file.exists():
@@ -321,7 +321,7 @@ def _after(
     if not import_it:
         say(f"Keep it under a name: napari-flowsr models import {path}", quiet=quiet)
         return {}
-    from napari_flowsr.io.catalogue import import_file
+    from napari_flowsr.io.importing import import_file
 
     entry = import_file(path, recipe.name or path.stem)
     option = "-m" if entry.kind == "model" else "-m MODEL --prior-model"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from napari_flowsr.core.device_name import AUTO, check_device_name
 from napari_flowsr.errors import DeviceError
 
-__all__ = ["resolve_device"]
+__all__ = ["available_devices", "resolve_device"]
 
 
 def _mps_available() -> bool:
@@ -47,24 +48,14 @@ def resolve_device(spec: str | torch.device = "auto") -> tuple[torch.device, str
     DeviceError
         Unknown name, or a device that is not available here.
     """
-    if isinstance(spec, str) and spec.strip().lower() == "auto":
+    if isinstance(spec, str) and spec.strip().lower() == AUTO:
         return _automatic()
-    try:
-        device = torch.device(spec)
-    except (RuntimeError, TypeError) as error:
-        raise DeviceError(
-            f"Device {spec!r} is unknown; give 'auto', 'cpu', 'cuda', 'cuda:<number>' "
-            "or 'mps'."
-        ) from error
+    check_device_name(spec)
+    device = torch.device(spec)
     if device.type == "cuda":
         return _cuda(device)
     if device.type == "mps" and not _mps_available():
         raise DeviceError(f"Device {str(spec)!r} was asked for. {_automatic()[1]}")
-    if device.type not in ("cpu", "mps"):
-        raise DeviceError(
-            f"Device {str(spec)!r} is of a kind that is not supported; give 'auto', "
-            "'cpu', 'cuda' or 'mps'."
-        )
     return device, f"{str(spec)!r} was asked for."
 
 
@@ -78,3 +69,10 @@ def _cuda(device: torch.device) -> tuple[torch.device, str]:
         )
     chosen = torch.device("cuda", index)
     return chosen, f"'{device}' was asked for: {torch.cuda.get_device_name(index)}."
+
+
+def available_devices() -> dict[str, str]:
+    """Devices that are there besides the CPU, and their names for people."""
+    count = torch.cuda.device_count()
+    found = {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(count)}
+    return found | ({"mps": "Apple GPU"} if _mps_available() else {})

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from napari_flowsr.errors import FlowSRError
+
+if TYPE_CHECKING:
+    # It needs torch, which docks have none of before a run; no event is parsed.
+    from napari_flowsr.inference.tiles import Tile  # noqa: TC004
+
 __all__ = ["Edited", "Event", "Finished", "Progress", "Result", "SampleReady"]
+__all__ += ["TileDone", "TileFailed"]
 
 Array = npt.NDArray[Any]
 
@@ -100,3 +107,20 @@ class Edited:
 
     array: Array
     report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TileDone:
+    """A tile of what is in view can be looked at."""
+
+    plane: int
+    tile: Tile
+
+
+@dataclass(frozen=True)
+class TileFailed:
+    """A tile of what is in view stays without a result."""
+
+    plane: int
+    tile: Tile
+    error: FlowSRError

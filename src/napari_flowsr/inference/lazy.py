@@ -8,7 +8,7 @@ tile, and those that see the same latents, are refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,23 +17,22 @@ import numpy.typing as npt
 from napari_flowsr.core.interrupt import interruptible
 from napari_flowsr.errors import (
     Cancelled,
-    FlowSRError,
-    OptionError,
     OutOfMemoryError,
     UnstableDecodeError,
 )
 from napari_flowsr.inference.decoder import Exploded, UnitDecoder
-from napari_flowsr.inference.events import Progress
+from napari_flowsr.inference.events import Progress, TileDone, TileFailed
+from napari_flowsr.inference.options import check_tileable
 from napari_flowsr.inference.stability import RedrawGrid
-from napari_flowsr.inference.tiles import Tile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_flowsr.inference.bound import Bound
     from napari_flowsr.inference.lazy_image import LazyImage
+    from napari_flowsr.inference.tiles import Tile
 
-__all__ = ["SampleTiles", "TileDone", "TileFailed", "check_tileable", "fill"]
+__all__ = ["SampleTiles", "fill"]
 
 Array = npt.NDArray[Any]
 
@@ -41,37 +40,6 @@ Array = npt.NDArray[Any]
 # spend more on halos.
 _LARGEST = {"cpu": 128}
 _LARGEST_ELSEWHERE = 256
-
-
-@dataclass(frozen=True)
-class TileDone:
-    """A tile can be looked at."""
-
-    plane: int
-    tile: Tile
-
-
-@dataclass(frozen=True)
-class TileFailed:
-    """A tile stays without a result."""
-
-    plane: int
-    tile: Tile
-    error: FlowSRError
-
-
-def check_tileable(*, consistent: bool, prior: str) -> None:
-    """Raise `OptionError` for options that need a whole plane."""
-    if consistent:
-        raise OptionError(
-            "Exact agreement with the input is reached on whole planes, so parts that "
-            "are in view cannot have it. Leave one of the two out."
-        )
-    if prior == "learned":
-        raise OptionError(
-            "A learned prior sees whole planes, so that parts that are in view cannot "
-            "be computed alone. Choose the Gaussian prior, or compute the whole image."
-        )
 
 
 class SampleTiles:

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from napari_flowsr.core.interrupt import check_interrupt
 from napari_flowsr.inference.axes import Geometry
+from napari_flowsr.inference.free_memory import free_memory
 from napari_flowsr.inference.intensity import cast, strips
 from napari_flowsr.inference.lazy_level import LazyLevel
-from napari_flowsr.inference.free_memory import free_memory
 from napari_flowsr.inference.source import Source, plane_view
 from napari_flowsr.inference.store import SHARE
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_flowsr.core.flow import ConditionalFlow
 
 __all__ = ["PRIORS", "Options", "ProgressCallback", "check_callback", "check_spread"]
-__all__ += ["check_progress", "why_single"]
+__all__ += ["check_progress", "check_tileable", "why_single"]
 
 PRIORS = ("gaussian", "learned")
 _NOISE = ("per-plane", "shared")
@@ -156,4 +156,18 @@ def check_prior(prior: str, flow: ConditionalFlow) -> None:
             "it with one (load_model(model, prior=NAME_OR_PATH), --prior-model, or "
             "'Learned prior' under More options), or choose the Gaussian one "
             "(prior='gaussian')."
+        )
+
+
+def check_tileable(*, consistent: bool, prior: str) -> None:
+    """Raise `OptionError` for options that need a whole plane."""
+    if consistent:
+        raise OptionError(
+            "Exact agreement with the input is reached on whole planes, so parts that "
+            "are in view cannot have it. Leave one of the two out."
+        )
+    if prior == "learned":
+        raise OptionError(
+            "A learned prior sees whole planes, so that parts that are in view cannot "
+            "be computed alone. Choose the Gaussian prior, or compute the whole image."
         )

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.inference.axes import Geometry
-from napari_flowsr.inference.distribution import Posterior
 from napari_flowsr.inference.intensity import Intensities, Range
 from napari_flowsr.inference.source import Source
 
 if TYPE_CHECKING:
+    from napari_flowsr.inference.distribution import Posterior
     from napari_flowsr.inference.options import Options
     from napari_flowsr.models.card import Model
 
@@ -82,6 +82,9 @@ class Survey:
         **bound
             ``temperature`` (a number), ``device`` and ``progress`` of `Posterior`.
         """
+        # What is known of an image is kept without torch; computing takes it.
+        from napari_flowsr.inference.distribution import Posterior
+
         whole = self.geometry
         part = array[whole.index(number)]
         axes = "".join(a for a in whole.axes if a in "YXS")

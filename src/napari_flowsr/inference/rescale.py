@@ -35,9 +35,10 @@ from napari_flowsr.inference.rescale_planes import (
     needs_double,
     rescaling_flow,
 )
-from napari_flowsr.inference.rescaled import (
+from napari_flowsr.inference.rescale_usual import DEFAULT_MODEL, HOW_TO_GET_ONE
+from napari_flowsr.inference.rescaled import RescaledLatents
+from napari_flowsr.inference.rescaled_facts import (
     Rescaled,
-    RescaledLatents,
     full_value,
     ranges_of,
     stored_dtype,
@@ -51,14 +52,7 @@ from napari_flowsr.models.card import Model
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DEFAULT_MODEL", "HOW_TO_GET_ONE", "Made", "down", "load_rescaling"]
-
-DEFAULT_MODEL = "rescale-4x"
-HOW_TO_GET_ONE = (
-    "No rescaling model comes with napari-flowsr. Import a published file of HCFlow "
-    "for rescaling, or one of the family hcflow-rescale, in the Models dock or with "
-    "`napari-flowsr models import FILE --name rescale-4x`"
-)
+__all__ = ["Made", "down", "load_rescaling"]
 
 Array = npt.NDArray[Any]
 

@@ -14,7 +14,7 @@ from napari_flowsr.inference.axes import Geometry
 from napari_flowsr.inference.source import open_array, plane_view
 
 if TYPE_CHECKING:
-    from napari_flowsr.inference.rescaled import Rescaled
+    from napari_flowsr.inference.rescaled_facts import Rescaled
 
 __all__ = ["Loss", "compare", "human_bytes", "pixel_bytes"]
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.errors import OptionError
-from napari_flowsr.inference.rescaled import Rescaled
+from napari_flowsr.inference.rescale_usual import TOOL
+from napari_flowsr.inference.rescaled_facts import Rescaled
 from napari_flowsr.io.provenance import NAMESPACE, record
 
 if TYPE_CHECKING:
@@ -14,10 +15,7 @@ if TYPE_CHECKING:
     from napari_flowsr.inference.rescale_up import Restored
     from napari_flowsr.models.card import Model
 
-__all__ = ["TOOL", "auto_bits", "record_of", "restored_record", "small_record"]
-
-TOOL = "rescale"
-"""What made it, in records; upscaled images have no such entry."""
+__all__ = ["auto_bits", "record_of", "restored_record", "small_record"]
 
 
 def auto_bits(dtype: Any) -> int | None:

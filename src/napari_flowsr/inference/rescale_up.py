@@ -29,9 +29,9 @@ from napari_flowsr.inference.intensity import Intensities, Range, cast, survey
 from napari_flowsr.inference.options import Options
 from napari_flowsr.inference.posterior import Posterior
 from napari_flowsr.inference.rescale_planes import PlaneWork, in_double, rescaling_flow
-from napari_flowsr.inference.rescaled import (
+from napari_flowsr.inference.rescaled import RescaledLatents
+from napari_flowsr.inference.rescaled_facts import (
     Rescaled,
-    RescaledLatents,
     full_value,
     ranges_of,
     stored_dtype,

@@ -1,25 +1,23 @@
-"""What belongs to a small image beyond its pixels, and the file it is kept in.
+"""Latents that belong to a small image, and the file they are kept in.
 
-`Rescaled` is the record that brings a small image back to the size, the data type and
-the intensities of the original; `RescaledLatents` are the latents with that record.
+`RescaledLatents` are the latents with the record that brings the small image back
+(`inference.rescaled_facts`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from napari_flowsr.core.latents import Latents
 from napari_flowsr.errors import FlowSRError, OptionError, SizeError
-from napari_flowsr.inference.intensity import Intensities, Range
+from napari_flowsr.inference.rescaled_facts import Rescaled
 from napari_flowsr.io.latents_file import (
     Kind,
     levels_of,
@@ -27,137 +25,21 @@ from napari_flowsr.io.latents_file import (
     spec_of,
     tensors_of,
 )
+from napari_flowsr.io.suffixes import LATENTS
 
-__all__ = ["SUFFIX", "Rescaled", "RescaledLatents", "load_latents", "save_latents"]
-__all__ += ["full_value", "ranges_of", "stored_dtype"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-SUFFIX = ".latents.safetensors"
-"""End of the name of a file of latents, which lies beside the small image."""
+__all__ = ["Rescaled", "RescaledLatents", "load_latents", "save_latents"]
 
 _KIND = Kind(
     key="napari-flowsr-latents",
     version=1,
     what="latents of a small image",
-    expected=f"Give the {SUFFIX} file that was written beside the small image, or "
+    expected=f"Give the {LATENTS} file that was written beside the small image, or "
     "leave the latents out: the detail is then sampled.",
     remedy="Copy it again, or leave the latents out: the detail is then sampled.",
 )
-
-
-@dataclass(frozen=True)
-class Rescaled:
-    """How a small image was made; JSON-able by `facts`.
-
-    Parameters
-    ----------
-    axes : str
-        A letter per axis, of the image and of the small one.
-    shape, small_shape : tuple of int
-        Of the image, which need not be a multiple of the scale, and of the small one.
-    dtype : str
-        Of the image.
-    scale : int
-        HR pixels per LR pixel.
-    bits : int or None
-        To which the small image was rounded; it then covers the whole range of an
-        unsigned integer. Otherwise it has the intensities of the image.
-    ranges : mapping
-        ``"channel,component"`` to the intensities ``[low, high]`` that are 0 and 1 for
-        the model, and whether that channel is constant.
-    model, model_sha256 : str
-        The model that made it.
-    source_sha256, small_sha256 : str
-        `io.content.image_hash` of both images.
-    """
-
-    axes: str
-    shape: tuple[int, ...]
-    small_shape: tuple[int, ...]
-    dtype: str
-    scale: int
-    bits: int | None
-    ranges: Mapping[str, tuple[float, float, bool]]
-    model: str = ""
-    model_sha256: str = ""
-    source_sha256: str = ""
-    small_sha256: str = ""
-
-    def range(self, channel: int, component: int) -> Range:
-        """Intensities of the image that are 0 and 1 for the model."""
-        key = f"{channel},{component}"
-        if key not in self.ranges:
-            raise OptionError(
-                f"The record of the small image has no intensities for channel "
-                f"{channel}. Leave it out, or make the small image again."
-            )
-        return Range(*self.ranges[key])
-
-    def small_range(self, channel: int, component: int) -> Range:
-        """Values of the small image that are 0 and 1 for the model."""
-        if self.bits is None:
-            return self.range(channel, component)
-        return Range(0.0, float(2**self.bits - 1))
-
-    @property
-    def small_dtype(self) -> np.dtype[Any]:
-        """Data type of the small image."""
-        return stored_dtype(self.bits, np.dtype(self.dtype))
-
-    def facts(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, facts: Any) -> Rescaled:
-        """Take `facts` back; they may come from anybody's file.
-
-        Raises
-        ------
-        OptionError
-            They are no such record.
-        """
-        try:
-            ranges = {
-                str(key): (float(low), float(high), bool(constant))
-                for key, (low, high, constant) in facts["ranges"].items()
-            }
-            bits = facts["bits"]
-            found = cls(
-                axes=str(facts["axes"]),
-                shape=tuple(int(side) for side in facts["shape"]),
-                small_shape=tuple(int(side) for side in facts["small_shape"]),
-                dtype=np.dtype(str(facts["dtype"])).name,
-                scale=int(facts["scale"]),
-                bits=None if bits is None else int(bits),
-                ranges=ranges,
-                **{name: str(facts.get(name, "")) for name in _NAMES},
-            )
-            found.check()
-        except (
-            TypeError, ValueError, KeyError, AttributeError, ArithmeticError,
-        ) as error:  # fmt: skip
-            raise OptionError(
-                f"The record of how a small image was made is damaged ({error!r}). "
-                "Leave it out, or make the small image again."
-            ) from error
-        return found
-
-    def check(self) -> None:
-        """Raise `ValueError` unless the entries fit to each other."""
-        fits = {"Y", "X"} <= set(self.axes) and len(set(self.axes)) == len(self.axes)
-        fits = fits and self.scale > 1 and self.bits in (None, 8, 16)
-        sizes = zip(self.axes, self.shape, self.small_shape, strict=True)
-        for axis, side, small in sizes:
-            expected = -(-side // self.scale) if axis in "YX" else side
-            fits = fits and side > 0 and small == expected
-        numbers = [x for low, high, _ in self.ranges.values() for x in (low, high)]
-        fits = fits and all(map(math.isfinite, numbers))
-        fits = fits and all(low < high for low, high, _ in self.ranges.values())
-        if not fits or np.dtype(self.dtype).kind not in "buif":
-            raise ValueError("sizes, intensities or data type do not fit")
-
-
-_NAMES = ("model", "model_sha256", "source_sha256", "small_sha256")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,26 +116,6 @@ class RescaledLatents(Latents):
         return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def ranges_of(found: Intensities) -> dict[str, tuple[float, float, bool]]:
-    """Ranges as a `Rescaled` keeps them."""
-    return {
-        f"{channel},{component}": (r.low, r.high, r.constant)
-        for (channel, component), r in found.ranges.items()
-    }
-
-
-def stored_dtype(bits: int | None, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Data type of the small version of an image of ``dtype``."""
-    if bits is not None:
-        return np.dtype(f"uint{bits}")
-    return dtype if dtype in (np.float32, np.float64) else np.dtype(np.float32)
-
-
-def full_value(dtype: np.dtype[Any]) -> float:
-    """What is opaque in a data type."""
-    return float(np.iinfo(dtype).max) if dtype.kind in "ui" else 1.0
-
-
 # --- files --------------------------------------------------------------------
 
 
@@ -275,7 +137,7 @@ def save_latents(
     if path.suffix != ".safetensors":
         raise OptionError(
             f"Latents are written as .safetensors; '{path.name}' was asked for. "
-            f"Choose a name that ends in {SUFFIX}."
+            f"Choose a name that ends in {LATENTS}."
         )
     if not isinstance(latents, RescaledLatents):
         raise OptionError(

@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 
 from napari_flowsr.inference.options import check_progress
-from napari_flowsr.inference.rescale import (
-    DEFAULT_MODEL,
-    Made,
-    down,
-    load_rescaling,
-)
+from napari_flowsr.inference.rescale import Made, down, load_rescaling
 from napari_flowsr.inference.rescale_up import Restored, up
+from napari_flowsr.inference.rescale_usual import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +18,8 @@ if TYPE_CHECKING:
 
     from napari_flowsr.core.latents import Latents
     from napari_flowsr.inference.options import ProgressCallback
-    from napari_flowsr.inference.rescaled import Rescaled, RescaledLatents
+    from napari_flowsr.inference.rescaled import RescaledLatents
+    from napari_flowsr.inference.rescaled_facts import Rescaled
     from napari_flowsr.models.card import Model
 
 __all__ = ["rescale_down", "rescale_up"]

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.inference.options import Options, check_progress
+from napari_flowsr.inference.restore_usual import NORMALISATION, TOOL
 from napari_flowsr.inference.restorer import Asked, Restored, Restorer
 from napari_flowsr.io.collection import load_model
 from napari_flowsr.io.content import image_hash
@@ -33,15 +34,7 @@ if TYPE_CHECKING:
     from napari_flowsr.inference.events import Progress
     from napari_flowsr.inference.options import ProgressCallback
 
-__all__ = ["DEFAULT_MODEL", "NORMALISATION", "TOOL", "Restored", "restore"]
-__all__ += ["difference", "restored_record", "restoring"]
-
-DEFAULT_MODEL = "micro-4x"
-"""Of the command and the dock: it takes away more noise than micro-2x."""
-NORMALISATION = ("spatial", "local")
-"""Collections of the default, in the order of the paper."""
-TOOL = "restore"
-"""What made it, in records."""
+__all__ = ["Restored", "difference", "restore", "restored_record", "restoring"]
 
 Array = npt.NDArray[Any]
 

@@ -7,7 +7,6 @@ in it is executed. Files of other programs go through `io.foreign`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io import foreign
 from napari_flowsr.io.atomic import atomic_path
+from napari_flowsr.io.content import file_sha256
 from napari_flowsr.io.header import CARD, FORMAT_VERSION, KEY, Header, read_header
 from napari_flowsr.models._registry import build, config_dict
 from napari_flowsr.models.card import Model, ModelCard
@@ -39,12 +39,6 @@ Network = TypeVar("Network", bound=nn.Module)
 # Weights of a network beyond those of its file, so that the tensors that are missing
 # can be named.
 _SPARE = 1000
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # --- writing ------------------------------------------------------------------

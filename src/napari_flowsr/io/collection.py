@@ -1,4 +1,7 @@
-"""The models at hand: built-in ones, imported ones, and any file by its path."""
+"""The models at hand: built-in ones, imported ones, and any file by its path.
+
+To list and to find them takes no torch; what reads or writes weights imports it.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,10 @@ from napari_flowsr.errors import (
     OptionError,
 )
 from napari_flowsr.io.atomic import atomic_path, make_folder
-from napari_flowsr.io.checkpoint import (
-    file_sha256,
-    read_header,
-    read_model,
-    save_model,
-)
+from napari_flowsr.io.content import file_sha256
+from napari_flowsr.io.header import read_header
 from napari_flowsr.io.names import check_new_name
-from napari_flowsr.io.priors import find_prior, prior_names
+from napari_flowsr.io.prior_files import find_prior, prior_names
 from napari_flowsr.models.card import Model, ModelCard
 
 if TYPE_CHECKING:
@@ -166,6 +165,7 @@ def load_model(
     ModelNotFoundError, CheckpointError, OptionError, DeviceError
     """
     from napari_flowsr.core.device import resolve_device
+    from napari_flowsr.io.checkpoint import read_model
 
     path = find_model(name_or_path)
     where, _ = resolve_device(device)
@@ -207,6 +207,8 @@ def import_model(
     ModelCard
         Of the imported model.
     """
+    from napari_flowsr.io.checkpoint import read_model, save_model
+
     path = Path(path)
     name = path.stem if name is None else name
     check_new_name(name, "model", overwrite=overwrite)
@@ -230,6 +232,8 @@ def export_model(name: str, target: str | Path) -> Path:
     if target.is_dir():
         target = target / f"{source.stem}.safetensors"
     if read_header(source) is None:
+        from napari_flowsr.io.checkpoint import read_model, save_model
+
         model = read_model(source)
         save_model(target, model.flow, model.card)
         return target

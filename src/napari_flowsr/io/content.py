@@ -1,4 +1,7 @@
-"""Content of arrays: a hash that does not depend on storage, and a form for JSON."""
+"""Content of arrays: a hash that does not depend on storage, and a form for JSON.
+
+And the hash of files.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import json
 import math
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +22,16 @@ from napari_flowsr.io.untrusted import unpack_npy
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["image_hash", "jsonable", "pack_array", "unpack_array"]
+__all__ = ["file_sha256", "image_hash", "jsonable", "pack_array", "unpack_array"]
 
 _BLOCK_BYTES = 2**26
 _PACKED = "npy.zlib.base64"
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def image_hash(array: Any) -> str:

@@ -17,8 +17,8 @@ from urllib.parse import urlparse
 
 from napari_flowsr.errors import CheckpointError, OptionError
 from napari_flowsr.io.atomic import make_folder
-from napari_flowsr.io.checkpoint import file_sha256
 from napari_flowsr.io.collection import user_folder
+from napari_flowsr.io.content import file_sha256
 
 __all__ = ["HubFile", "download", "is_address", "name_in", "parse_hub"]
 

@@ -27,21 +27,20 @@ from napari_flowsr.io.latents_file import (
     spec_of,
     tensors_of,
 )
+from napari_flowsr.io.suffixes import EDITED
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_flowsr.models.card import ModelCard
 
-__all__ = ["SUFFIX", "Edit", "load_edit", "save_edit"]
-
-SUFFIX = ".flowsr"
+__all__ = ["Edit", "load_edit", "save_edit"]
 
 _KIND = Kind(
     key="napari-flowsr-edit",
     version=1,
     what="latents of an edited image",
-    expected=f"Give a {SUFFIX} file that napari-flowsr wrote.",
+    expected=f"Give a {EDITED} file that napari-flowsr wrote.",
     remedy="Copy it again from where it was written.",
 )
 _OPTIONS = ("seed", "scale", "axes", "prior", "noise", "consistent", "nan")
@@ -140,10 +139,10 @@ def save_edit(path: str | Path, edit: Edit, *, overwrite: bool = True) -> Path:
         The file cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() != SUFFIX:
+    if path.suffix.lower() != EDITED:
         raise OptionError(
-            f"An edit is written as {SUFFIX}; '{path.name}' was asked for. Choose a "
-            f"name that ends in {SUFFIX}."
+            f"An edit is written as {EDITED}; '{path.name}' was asked for. Choose a "
+            f"name that ends in {EDITED}."
         )
     image = np.ascontiguousarray(edit.image)
     image = image.astype(image.dtype.newbyteorder("<"), copy=False)
@@ -174,7 +173,7 @@ def load_edit(path: str | Path) -> Edit:
         Another kind of file, a damaged one, or one of a newer version.
     """
     if not isinstance(path, str | PathLike):
-        raise OptionError(f"path is {path!r}; give the path of a {SUFFIX} file.")
+        raise OptionError(f"path is {path!r}; give the path of a {EDITED} file.")
     path = Path(path)
     about, tensors = _KIND.read(path)
     try:

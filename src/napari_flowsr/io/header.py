@@ -19,6 +19,7 @@ from napari_flowsr.io.untrusted import parse_json
 from napari_flowsr.models.card import ModelCard
 
 __all__ = ["CARD", "FORMAT_VERSION", "KEY", "Header", "read_header"]
+__all__ += ["read_metadata"]
 
 FORMAT_VERSION = 1
 KEY = "napari-flowsr"
@@ -47,7 +48,7 @@ def read_header(path: str | Path) -> Header | None:
         If the file is damaged, says what cannot be, or was written by a newer version.
     """
     path = Path(path)
-    metadata = _metadata(path)
+    metadata = read_metadata(path)
     if metadata is None or KEY not in metadata:
         return None
     try:
@@ -94,8 +95,14 @@ def _check(header: Header) -> None:
 # --- the file -------------------------------------------------------------------
 
 
-def _metadata(path: Path) -> dict[str, Any] | None:
-    """Metadata of a safetensors file; None if it is a file of another kind."""
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """Metadata of a safetensors file; None if it is a file of another kind.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be read, or is damaged.
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -16,13 +16,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 def holders(name: str) -> tuple[str, ...]:
     """Which of `KINDS` a name stands for; two only in folders of older versions."""
-    from napari_flowsr.io import collection, priors
+    from napari_flowsr.io import collection, prior_files
 
     if not _NAME.fullmatch(name):
         return ()
     folders = {
         "model": (collection.builtin_folder(), collection.user_folder()),
-        "prior": (priors.builtin_prior_folder(), priors.prior_folder()),
+        "prior": (prior_files.builtin_prior_folder(), prior_files.prior_folder()),
     }
     return tuple(
         kind
@@ -71,7 +71,7 @@ def check_new_name(
     OptionError
         If it is no name, built in, or taken. One of another kind is never replaced.
     """
-    from napari_flowsr.io import collection, priors
+    from napari_flowsr.io import collection, prior_files
 
     what = KINDS.get(kind or "model", "model").removeprefix("learned ")
     if not _NAME.fullmatch(name):
@@ -79,7 +79,7 @@ def check_new_name(
             f"{name!r} cannot be a {what}'s name; up to 64 letters, digits, '.', '_', "
             "'+' and '-' can. Give another name."
         )
-    built_in = collection.builtin_folder(), priors.builtin_prior_folder()
+    built_in = collection.builtin_folder(), prior_files.builtin_prior_folder()
     if any((folder / f"{name}.safetensors").exists() for folder in built_in):
         raise OptionError(
             f"{name!r} is the name of a built-in model or prior. Give another name."

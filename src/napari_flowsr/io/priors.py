@@ -9,24 +9,29 @@ kept as ``.safetensors`` beside the imported models.
 from __future__ import annotations
 
 import copy
-import difflib
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from napari_flowsr.core.prior import LatentModule
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io import foreign
 from napari_flowsr.io.atomic import atomic_path
-from napari_flowsr.io.checkpoint import build_with, check_finite, file_sha256
+from napari_flowsr.io.checkpoint import build_with, check_finite
+from napari_flowsr.io.content import file_sha256
 from napari_flowsr.io.names import check_new_name
+from napari_flowsr.io.prior_files import (
+    builtin_prior_folder,
+    find_prior,
+    prior_folder,
+    prior_header,
+    prior_names,
+)
 from napari_flowsr.io.untrusted import parse_json
 from napari_flowsr.models.card import Model
 from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
@@ -42,7 +47,6 @@ __all__ += ["with_prior", "write_prior"]
 
 _CONFIG = TypeAdapter(LearnedPriorConfig)
 _LABEL = "learned prior"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -182,55 +186,7 @@ def with_prior(model: Model, name_or_path: str | Path) -> Model:
     return Model(model.card.with_(prior=found.facts()), flow)
 
 
-def prior_header(path: Path) -> dict[str, str]:
-    """``label``, ``licence`` and more of a prior; empty for a published file."""
-    try:
-        with safe_open(path, "pt") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError):
-        return {}
-
-
 # --- kept under a name ----------------------------------------------------------
-
-
-def prior_folder() -> Path:
-    """Folder of imported priors, beside that of the imported models."""
-    from napari_flowsr.io.collection import user_folder
-
-    return user_folder().parent / "priors"
-
-
-def builtin_prior_folder() -> Path:
-    """Folder of the priors that come with the package."""
-    from napari_flowsr.io.collection import builtin_folder
-
-    return builtin_folder() / "priors"
-
-
-def prior_names() -> list[str]:
-    """Names of the built-in and imported priors."""
-    folders = builtin_prior_folder(), prior_folder()
-    return sorted({p.stem for f in folders for p in f.glob("[!.]*.safetensors")})
-
-
-def find_prior(name_or_path: str | Path) -> Path:
-    """Return the file behind a prior's name or path."""
-    text = str(name_or_path)
-    for folder in (builtin_prior_folder(), prior_folder()):
-        named = folder / f"{text}.safetensors"
-        if _NAME.fullmatch(text) and named.is_file():
-            return named
-    path = Path(text).expanduser()
-    if path.is_file():
-        return path
-    known = prior_names()
-    close = difflib.get_close_matches(text, known, n=2, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    raise ModelNotFoundError(
-        f"There is no learned prior {text!r}.{hint} Known are "
-        f"{', '.join(known) or 'none'}; a path of its file works too."
-    )
 
 
 def import_prior(

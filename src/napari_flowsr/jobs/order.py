@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference.options import check_spread, why_single
-from napari_flowsr.inference.posterior import posterior
 from napari_flowsr.io.collection import find_model, load_model
-from napari_flowsr.io.priors import find_prior
+from napari_flowsr.io.prior_files import find_prior
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +118,9 @@ class Order:
 
     def bind(self, image: ImageFile, model: Model) -> Posterior:
         """The posterior of an image."""
+        # An order is made without torch, and carried out with it.
+        from napari_flowsr.inference.posterior import posterior
+
         given = {
             **self.options,
             "axes": self.options.get("axes") or image.axes,

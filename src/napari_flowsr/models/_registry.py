@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_flowsr.core.flow import ConditionalFlow
 
 __all__ = ["build", "config_dict", "example_configs", "families", "family_module"]
-__all__ += ["is_deterministic", "published_module"]
+__all__ += ["is_deterministic", "makes_small", "published_module"]
 
 # Modules are imported when they are asked for: one more family costs no start-up time.
 _MODULES = {
@@ -45,6 +45,10 @@ _PUBLISHED = {
     "rrdb": "napari_flowsr.models.rrdb_published",
     "srflow": "napari_flowsr.models.srflow_published",
 }
+# What lists of models need to know of a family before torch, and with it the module, is
+# loaded. The contract tests compare it with the networks.
+_DETERMINISTIC = frozenset({"rrdb"})
+_RESCALING = frozenset({"hcflow-rescale"})
 
 
 def families() -> tuple[str, ...]:
@@ -66,9 +70,12 @@ def family_module(family: str) -> ModuleType:
 
 def is_deterministic(family: str) -> bool:
     """Whether a family predicts one image and has no flow; False for an unknown one."""
-    # FLOW may be any callable that builds the network, such as a choice of two.
-    flow = family_module(family).FLOW if family in _MODULES else None
-    return bool(getattr(flow, "deterministic", False))
+    return family in _DETERMINISTIC
+
+
+def makes_small(family: str) -> bool:
+    """Whether a family has a network that makes images small (``downscale``)."""
+    return family in _RESCALING
 
 
 def published_module(family: str) -> ModuleType | None:

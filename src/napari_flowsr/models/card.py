@@ -10,7 +10,8 @@ from napari_flowsr.data.degradation import OWN_NETWORK, Degradation
 from napari_flowsr.errors import OptionError
 
 if TYPE_CHECKING:
-    from napari_flowsr.core.flow import ConditionalFlow
+    # It needs torch, which lists of models do not: no card or model is parsed by it.
+    from napari_flowsr.core.flow import ConditionalFlow  # noqa: TC004
 
 __all__ = ["NOT_STATED", "OWN_NETWORK", "Degradation", "Model", "ModelCard"]
 __all__ += ["Normalisation", "is_stated"]

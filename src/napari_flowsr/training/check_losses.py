@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.errors import TrainingError
+from napari_flowsr.training.config import LEARNED_PRIOR
 from napari_flowsr.training.losses import (
     LOSSES,
     is_of_encoder,
@@ -14,7 +15,6 @@ from napari_flowsr.training.losses import (
     is_of_rescaling,
     is_of_sample,
 )
-from napari_flowsr.training.networks import LEARNED_PRIOR
 from napari_flowsr.training.perceptual import SMALLEST
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from napari_flowsr.training.check_losses import check_losses
 from napari_flowsr.training.config import TrainConfig, validated
 from napari_flowsr.training.losses import LOSSES
 from napari_flowsr.training.networks import networks
+from napari_flowsr.training.paths import state_path
 from napari_flowsr.training.perceptual import Features, read_features
 from napari_flowsr.training.schedule import SCHEDULES, weights_of
-from napari_flowsr.training.state import state_path
 
 if TYPE_CHECKING:
     from napari_flowsr.data.source import Images

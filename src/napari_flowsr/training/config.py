@@ -14,8 +14,10 @@ from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from napari_flowsr.data.degradation import Degradation
 from napari_flowsr.errors import OptionError, TrainingError
 
-__all__ = ["Stage", "TrainConfig", "load_config"]
+__all__ = ["LEARNED_PRIOR", "Stage", "TrainConfig", "load_config"]
 
+LEARNED_PRIOR = "learned-prior"
+"""What `TrainConfig.family` says where no flow is trained."""
 
 # Recipes are a few KiB; parsing takes some hundred times the size of a file.
 _LARGEST = 1 << 20

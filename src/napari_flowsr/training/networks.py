@@ -13,6 +13,7 @@ from napari_flowsr.io.collection import load_model
 from napari_flowsr.models._registry import build, config_dict
 from napari_flowsr.models.card import Normalisation
 from napari_flowsr.models.learned_prior import LearnedPriorConfig, build_prior
+from napari_flowsr.training.config import LEARNED_PRIOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     from napari_flowsr.models.card import Model
     from napari_flowsr.training.config import TrainConfig
 
-__all__ = ["LEARNED_PRIOR", "networks"]
-
-LEARNED_PRIOR = "learned-prior"
-"""What `TrainConfig.family` says where no flow is trained."""
+__all__ = ["networks"]
 
 Made = TypeVar("Made", bound=nn.Module)
 

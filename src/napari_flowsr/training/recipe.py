@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.errors import OptionError, TrainingError
-from napari_flowsr.training.networks import LEARNED_PRIOR
+from napari_flowsr.io.collection import find_model
+from napari_flowsr.io.header import read_header
+from napari_flowsr.training.config import LEARNED_PRIOR
 from napari_flowsr.training.presets import PRESETS, preset
 
 if TYPE_CHECKING:
@@ -125,9 +127,6 @@ def scale_of(config: TrainConfig) -> float:
 
 
 def _header(name_or_path: str) -> Header:
-    from napari_flowsr.io.checkpoint import read_header
-    from napari_flowsr.io.collection import find_model
-
     header = read_header(find_model(name_or_path))
     if header is None:
         raise TrainingError(

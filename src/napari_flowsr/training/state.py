@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["read_state", "read_step", "state_path", "write_state"]
+__all__ = ["read_state", "read_step", "write_state"]
 
 # What an interrupted run and its continuation must have in common.
 _DETERMINING = (
@@ -36,11 +36,6 @@ _DETERMINING = (
     "group_by",
     "start_from",
 )
-
-
-def state_path(output: Path) -> Path:
-    """Where the checkpoint of the run that writes ``output`` lies."""
-    return output.with_suffix(".training") / "state.pt"
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from napari_flowsr.widgets._batch import (
     in_words,
 )
 from napari_flowsr.widgets._batch_session import BATCH_OUTPUTS, BatchSession
+from napari_flowsr.widgets._devices import news
 from napari_flowsr.widgets._ending import when_destroyed
 from napari_flowsr.widgets._preferences import read_preferences
 from napari_flowsr.widgets._run import Failed, Job, Stopped
@@ -84,6 +85,8 @@ class BatchTab(QWidget):
         self.bar.cancel_clicked.connect(self.cancel)
         self.command.copy_clicked.connect(self.copy_command)
         self.form.restore_clicked.connect(self.restore_defaults)
+        # Held weakly.
+        news.found.connect(self._changed)
         self.session.events.connect(self._changed)
         self.form.model.changed.connect(self._changed)
         when_destroyed(self, self._tenure.end)

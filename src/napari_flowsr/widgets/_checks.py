@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from napari_flowsr.errors import OptionError
+from napari_flowsr.io.collection import find_model
+from napari_flowsr.io.header import read_header
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models.card import ModelCard
 
@@ -49,9 +51,6 @@ def check_whole(what: str, value: Any, least: int | None) -> None:
 
 def card_of(model: str | Path) -> ModelCard | None:
     """Card in the header of a file of ours; other files have none."""
-    from napari_flowsr.io.checkpoint import read_header
-    from napari_flowsr.io.collection import find_model
-
     header = read_header(find_model(model))
     return None if header is None else header.card
 

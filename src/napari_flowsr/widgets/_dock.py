@@ -13,13 +13,14 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_flowsr.errors import FlowSRError, OptionError
-from napari_flowsr.inference.rescale_record import TOOL
-from napari_flowsr.inference.restore import TOOL as RESTORE
+from napari_flowsr.inference.rescale_usual import TOOL
+from napari_flowsr.inference.restore_usual import TOOL as RESTORE
 from napari_flowsr.widgets._calibration import (
     calibrate,
     left_in_pixels,
     takes_pixel_size,
 )
+from napari_flowsr.widgets._devices import are_known, news
 from napari_flowsr.widgets._ending import when_destroyed
 from napari_flowsr.widgets._geometry import resolve_roi
 from napari_flowsr.widgets._layers import UPSCALE, Source, own_layers
@@ -86,6 +87,7 @@ class RunDock(QWidget):
         self.session = session
         self._tenure = _Tenure(self._viewer)
         self._source: Source | None = None
+        self._is_device_due = False  # to be replaced, if it turns out not to be here
         self._pixel_size_um: float | None = None
         viewer = self.viewer
         self.form = self._make_form(viewer)
@@ -98,6 +100,8 @@ class RunDock(QWidget):
         self.session.events.connect(self._validate)
         # Also where its name is the same: the model may have come or gone.
         self.form.input.model.changed.connect(self._validate)
+        # Held weakly.
+        news.found.connect(self._devices_found)
         when_destroyed(self, self._tenure.end)
         self._validate()
 
@@ -162,6 +166,11 @@ class RunDock(QWidget):
     def restore_defaults(self) -> None:
         """All fields but the image as in the preferences, where these can be used."""
         self.session.restore(self._defaults())
+        self._is_device_due = not are_known()
+        self._replace_device()
+
+    def _replace_device(self) -> None:
+        """Let the device be chosen where that of the preferences is not to be had."""
         if "device" in self.session.problems_of("device"):
             device, self.session.device = self.session.device, "auto"
             self.bar.say(
@@ -169,6 +178,15 @@ class RunDock(QWidget):
                 "is chosen automatically instead.",
                 warning=True,
             )
+
+    def _devices_found(self) -> None:
+        """Look anew at a device whose name alone could be checked till now."""
+        if self._tenure.is_over:
+            return
+        if self._is_device_due and self.session.device == self._defaults()["device"]:
+            self._replace_device()
+        self._is_device_due = False
+        self._validate()
 
     # --- running ------------------------------------------------------------------
 

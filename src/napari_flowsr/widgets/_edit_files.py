@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,21 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog
 
 from napari_flowsr.errors import FlowSRError, OptionError
-from napari_flowsr.io.flowsr_file import SUFFIX, Edit, load_edit, save_edit
+from napari_flowsr.inference.intensity import cast
+from napari_flowsr.io.collection import load_model
 from napari_flowsr.io.provenance import NAMESPACE, image_hash
+from napari_flowsr.io.suffixes import EDITED
 from napari_flowsr.models.card import Model
 from napari_flowsr.widgets._edit_page import EditContext
 from napari_flowsr.widgets._edit_session import is_edit_layer
 from napari_flowsr.widgets._geometry import layer_array
 
+if TYPE_CHECKING:
+    from napari_flowsr.io.flowsr_file import Edit
+
 __all__ = ["EditFiles"]
 
-_PATTERN = f"Edited image (*{SUFFIX});;All files (*)"
+_PATTERN = f"Edited image (*{EDITED});;All files (*)"
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class EditFiles(QObject):
     def save_clicked(self) -> None:
         """Ask for a name, and write."""
         path, _ = QFileDialog.getSaveFileName(
-            self._dock(), "Edited image", f"edited{SUFFIX}", _PATTERN
+            self._dock(), "Edited image", f"edited{EDITED}", _PATTERN
         )
         self._try(self.save, path)
 
@@ -107,8 +112,8 @@ class EditFiles(QObject):
                 "The target was not edited yet, so that there is nothing to write. "
                 "Edit it first, or export it with the Export dock."
             )
-        if file.suffix.lower() != SUFFIX:
-            file = file.with_name(file.name + SUFFIX)
+        if file.suffix.lower() != EDITED:
+            file = file.with_name(file.name + EDITED)
         if problem := dock.session.problems_of("image").get("image"):
             raise OptionError(problem)
         context = dock.context()
@@ -118,6 +123,8 @@ class EditFiles(QObject):
         record = dict(layer.metadata[NAMESPACE])
 
         def events() -> Iterator[Any]:
+            from napari_flowsr.io.flowsr_file import Edit, save_edit
+
             post = context.posterior()
             known = {**context.record(post, "edited"), **record}
             small = binding.lr_array(post.model)
@@ -139,6 +146,8 @@ class EditFiles(QObject):
         FlowSRError
             The file cannot be read, or another run is going on.
         """
+        from napari_flowsr.io.flowsr_file import load_edit
+
         dock, file = self._there(), Path(path)
         edit = load_edit(file)
         session = dock.session
@@ -246,8 +255,6 @@ def _geometry(
 
 def _model_of(edit: Edit, chosen: Any, device: str) -> Model:
     """The model of the latents: the chosen one, or that of its name."""
-    from napari_flowsr.io.collection import load_model
-
     if isinstance(chosen, Model) and chosen.card.sha256 == edit.record["model_sha256"]:
         return chosen
     model = load_model(edit.model, device=device)
@@ -257,7 +264,6 @@ def _model_of(edit: Edit, chosen: Any, device: str) -> Model:
 
 def _decoded(edit: Edit, model: Model, device: str) -> npt.NDArray[Any]:
     """Pixels of the latents, of the data type that the image had."""
-    from napari_flowsr.inference.intensity import cast
     from napari_flowsr.inference.posterior import posterior
 
     edit.check_model(model.card)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from psygnal import SignalGroupDescriptor
 
 from napari_flowsr.errors import FlowSRError, OptionError
+from napari_flowsr.io.collection import find_model
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models.card import ModelCard
 from napari_flowsr.widgets._checks import check_image_layer, check_whole
@@ -226,8 +227,6 @@ class EditSession(Session):
         self._take_model(record)
 
     def _take_model(self, record: Mapping[str, Any]) -> None:
-        from napari_flowsr.io.collection import find_model
-
         card, name = self._card(), record.get("model")
         if record.get("tool") == "rescale" or not isinstance(name, str):
             return

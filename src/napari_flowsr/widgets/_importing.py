@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_flowsr.errors import Cancelled, FlowSRError, OptionError
-from napari_flowsr.io.catalogue import Entry, import_file, proposed_name
+from napari_flowsr.io.catalogue import Entry, proposed_name
 from napari_flowsr.io.collection import builtin_folder
 from napari_flowsr.io.download import download, name_in
 from napari_flowsr.io.names import check_new_name, holders
@@ -165,6 +165,8 @@ def _fetch(
 
 
 def _keep(one: Wanted, path: Path) -> Entry:
+    from napari_flowsr.io.importing import import_file
+
     return import_file(
         path,
         one.name,

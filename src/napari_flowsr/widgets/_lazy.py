@@ -9,16 +9,17 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference.axes import Geometry
-from napari_flowsr.inference.lazy import SampleTiles, TileDone, TileFailed, fill
+from napari_flowsr.inference.events import TileDone, TileFailed
 from napari_flowsr.inference.lazy_image import LazyImage
 from napari_flowsr.inference.options import check_scale
+from napari_flowsr.io.catalogue import notices
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models.card import Model, ModelCard
 from napari_flowsr.widgets._checks import PARTIAL, card_of
@@ -28,6 +29,9 @@ from napari_flowsr.widgets._layers import Output, look
 from napari_flowsr.widgets._run import Failed, Job, Stopped
 from napari_flowsr.widgets._upscale import Notice, Request
 from napari_flowsr.widgets._viewer import camera_of
+
+if TYPE_CHECKING:
+    from napari_flowsr.inference.lazy import SampleTiles
 
 __all__ = ["IN_VIEW", "LazyPreview", "LazyRun", "Opened", "Placed"]
 
@@ -68,6 +72,8 @@ class LazyRun:
 
     def events(self) -> Iterator[Any]:
         """Compute, in a worker thread, what is in view."""
+        from napari_flowsr.inference.lazy import fill
+
         if self.image is None or self.tiles is None:
             yield from self._opened()
         if self.image is not None and self.tiles is not None:
@@ -75,7 +81,6 @@ class LazyRun:
 
     def _opened(self) -> Iterator[Any]:
         from napari_flowsr.inference.posterior import posterior
-        from napari_flowsr.io.catalogue import notices
 
         request, source = self.request, self.request.source
         array, asked = source.array, request.options["scale"]

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from napari_flowsr.io.catalogue import Entry
-from napari_flowsr.io.checkpoint import read_header
 from napari_flowsr.io.collection import builtin_folder, user_folder
+from napari_flowsr.io.header import read_header
 
 __all__ = ["left_out"]
 

@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_flowsr.inference.events import Progress
-from napari_flowsr.inference.rescale import Made, down, load_rescaling
 from napari_flowsr.inference.rescale_error import (
     Loss,
     compare,
@@ -25,13 +24,16 @@ from napari_flowsr.inference.rescale_record import (
     restored_record,
     small_record,
 )
-from napari_flowsr.inference.rescale_up import Restored, up
-from napari_flowsr.inference.rescaled import RescaledLatents, load_latents
 from napari_flowsr.io.provenance import NAMESPACE, image_hash
 from napari_flowsr.models.card import Model
 from napari_flowsr.widgets._geometry import output_geometry
 from napari_flowsr.widgets._layers import Output, Source, look, spread_top
 from napari_flowsr.widgets._rescale_session import RescaleSession
+
+if TYPE_CHECKING:
+    from napari_flowsr.inference.rescale import Made
+    from napari_flowsr.inference.rescale_up import Restored
+    from napari_flowsr.inference.rescaled import RescaledLatents
 
 __all__ = ["Ready", "Request"]
 
@@ -122,6 +124,8 @@ class Request:
     # --- there, and back to see what it costs --------------------------------------
 
     def _there(self) -> Iterator[Any]:
+        from napari_flowsr.inference.rescale import down, load_rescaling
+
         began, session = time.perf_counter(), self.session
         model = load_rescaling(session.model, session.device)
         image, wanted = self.source.array, set(session.outputs)
@@ -162,6 +166,8 @@ class Request:
 
     def _and_back(self, model: Model, made: Made, image: Any, facts: Any) -> Any:
         """Bring it back; return that, its record, the loss and the error map."""
+        from napari_flowsr.inference.rescale_up import up
+
         session, about = self.session, made.latents.about
         exact = session.detail == "exact"
         from_what = {"latents": made.latents} if exact else self._drawing(about)
@@ -190,6 +196,10 @@ class Request:
     # --- back ------------------------------------------------------------------------
 
     def _back(self) -> Iterator[Any]:
+        from napari_flowsr.inference.rescale import load_rescaling
+        from napari_flowsr.inference.rescale_up import up
+        from napari_flowsr.inference.rescaled import load_latents
+
         began, session = time.perf_counter(), self.session
         model = load_rescaling(session.model, session.device)
         small, exact = self.source.array, session.detail == "exact"

@@ -11,9 +11,10 @@ import numpy as np
 from psygnal import SignalGroupDescriptor
 
 from napari_flowsr.errors import FlowSRError, ModelNotFoundError, OptionError
-from napari_flowsr.inference.rescale import DEFAULT_MODEL, HOW_TO_GET_ONE
-from napari_flowsr.inference.rescale_planes import check_rescales
-from napari_flowsr.inference.rescaled import RescaledLatents
+from napari_flowsr.inference.rescale_usual import DEFAULT_MODEL, HOW_TO_GET_ONE
+from napari_flowsr.inference.rescaled_facts import Rescaled
+from napari_flowsr.io.collection import list_models
+from napari_flowsr.models._registry import makes_small
 from napari_flowsr.models.card import Model, ModelCard
 from napari_flowsr.widgets._checks import card_of, check_image_layer
 from napari_flowsr.widgets._session import Session
@@ -29,16 +30,11 @@ _BITS = ("auto", 8, 16, None)
 
 def can_rescale(card: ModelCard) -> bool:
     """Whether the family of a card makes images small."""
-    from napari_flowsr.models._registry import families, family_module
-
-    known = card.family in families()
-    return known and hasattr(family_module(card.family).FLOW, "downscale")
+    return makes_small(card.family)
 
 
 def first_rescaling_model() -> str:
     """Name of a model that there is; of the usual one, if there is none."""
-    from napari_flowsr.io.collection import list_models
-
     names = [card.name for card in list_models() if can_rescale(card)]
     return names[0] if names and DEFAULT_MODEL not in names else DEFAULT_MODEL
 
@@ -92,6 +88,9 @@ class RescaleSession(Session):
 
     def _check_model(self) -> None:
         if isinstance(self.model, Model):
+            # Torch is there, for its network is.
+            from napari_flowsr.inference.rescale_planes import check_rescales
+
             check_rescales(self.model)
             return
         try:
@@ -140,7 +139,7 @@ class RescaleSession(Session):
         if isinstance(self.latents, str | Path):
             if not Path(self.latents).is_file():
                 raise OptionError(f"There is no file '{self.latents}'. Choose another.")
-        elif not isinstance(self.latents, RescaledLatents):
+        elif not isinstance(getattr(self.latents, "about", None), Rescaled):
             raise OptionError(
                 f"latents is of type {type(self.latents).__name__}; give a file, or "
                 "those that rescale_down gave."
@@ -148,8 +147,6 @@ class RescaleSession(Session):
 
 
 def _how_to_get_one() -> str:
-    from napari_flowsr.io.collection import list_models
-
     names = [card.name for card in list_models() if can_rescale(card)]
     if names:
         return f"No rescaling model is chosen. Choose one: {', '.join(names)}."

@@ -5,22 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_flowsr.inference.restore import (
-    Restored,
-    difference,
-    restored_record,
-    restoring,
-)
+from napari_flowsr.io.catalogue import notices
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models.card import Model
 from napari_flowsr.widgets._geometry import output_geometry
 from napari_flowsr.widgets._layers import Output, Source, look, spread_top
 from napari_flowsr.widgets._restore_session import RestoreSession
 from napari_flowsr.widgets._upscale import Notice
+
+if TYPE_CHECKING:
+    from napari_flowsr.inference.restore import Restored
 
 __all__ = ["Ready", "Request", "said"]
 
@@ -92,7 +90,11 @@ class Request:
 
     def events(self) -> Iterator[Any]:
         """Compute, in the worker thread; yields progress, `Notice` and `Ready`."""
-        from napari_flowsr.io.catalogue import notices
+        from napari_flowsr.inference.restore import (
+            Restored,
+            restored_record,
+            restoring,
+        )
         from napari_flowsr.io.collection import load_model
 
         model = self.model
@@ -119,6 +121,8 @@ class Request:
         data: Any = found.image
         options = look(self.source, kind, "", data)
         if kind == "removed":
+            from napari_flowsr.inference.restore import difference
+
             data = difference(self.source.array, found.image)
             if layer.rgb:
                 data, record["colour"] = data[..., :3].mean(-1), "mean"

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 from psygnal import SignalGroupDescriptor
 
-from napari_flowsr.core.normalise import check_collections
+from napari_flowsr.core.latent_sets import check_collections
+from napari_flowsr.data.degradation import PAIRED
 from napari_flowsr.errors import OptionError
-from napari_flowsr.inference.restore import DEFAULT_MODEL, NORMALISATION
-from napari_flowsr.inference.restorer import check_restores
+from napari_flowsr.inference.restore_usual import DEFAULT_MODEL, NORMALISATION
+from napari_flowsr.models._registry import families, is_deterministic, makes_small
 from napari_flowsr.models.card import Model, ModelCard
 from napari_flowsr.widgets._checks import card_of, check_image_layer
 from napari_flowsr.widgets._session import Session
@@ -24,14 +25,11 @@ RESTORE_OUTPUTS = ("restored", "removed")
 
 def can_restore(card: ModelCard) -> bool:
     """Whether a model encodes images given a reduction that is known."""
-    from napari_flowsr.data.degradation import PAIRED
-    from napari_flowsr.models._registry import families, family_module, is_deterministic
-
     if card.degradation.name == PAIRED:
         return False
     if card.family not in families() or is_deterministic(card.family):
         return False
-    return not hasattr(family_module(card.family).FLOW, "downscale")
+    return not makes_small(card.family)
 
 
 @dataclass(eq=False)
@@ -72,6 +70,9 @@ class RestoreSession(Session):
     def _check_model(self) -> None:
         super()._check_model()
         if isinstance(self.model, Model):
+            # Torch is there, for its network is.
+            from napari_flowsr.inference.restorer import check_restores
+
             check_restores(self.model)
             return
         card = card_of(self.model)

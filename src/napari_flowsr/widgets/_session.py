@@ -18,7 +18,9 @@ from psygnal import SignalGroupDescriptor
 
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.inference.agreement import NO_SPREAD
-from napari_flowsr.inference.options import Options
+from napari_flowsr.inference.options import Options, check_tileable
+from napari_flowsr.io.collection import find_model
+from napari_flowsr.io.prior_files import find_prior
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models._registry import is_deterministic
 from napari_flowsr.models.card import Model, ModelCard
@@ -30,6 +32,7 @@ from napari_flowsr.widgets._checks import (
     check_whole,
     is_box,
 )
+from napari_flowsr.widgets._devices import check_device
 from napari_flowsr.widgets._geometry import pixel_um
 
 __all__ = ["MAX_TEMPERATURE", "OUTPUT_KINDS", "Session"]
@@ -208,8 +211,6 @@ class Session:
         check_image_layer(self.image)
 
     def _check_model(self) -> None:
-        from napari_flowsr.io.collection import find_model
-
         if isinstance(self.model, str | Path):
             find_model(self.model)
         elif not isinstance(self.model, Model):
@@ -266,8 +267,6 @@ class Session:
             )
 
     def _check_prior_model(self) -> None:
-        from napari_flowsr.io.priors import find_prior
-
         if self.prior == "learned" and self.prior_model is not None:
             find_prior(self.prior_model)
 
@@ -296,15 +295,11 @@ class Session:
             )
 
     def _check_lazy(self) -> None:
-        from napari_flowsr.inference.lazy import check_tileable
-
         if self.lazy:
             check_tileable(consistent=bool(self.consistent), prior=self.prior)
 
     def _check_device(self) -> None:
-        from napari_flowsr.core.device import resolve_device
-
-        resolve_device(self.device)
+        check_device(self.device)
 
     def _check_pixel_size_um(self) -> None:
         size = self.pixel_size_um

@@ -23,7 +23,7 @@ from napari_flowsr.training.events import (
     Started,
     Validation,
 )
-from napari_flowsr.training.state import read_step, state_path
+from napari_flowsr.training.paths import state_path
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets._run import Failed, Job, Stopped
 from napari_flowsr.widgets._train_record import forget
@@ -238,6 +238,8 @@ class Training:
 
     def _note(self) -> None:
         """Write what is needed to take it up; the run goes on where that fails."""
+        from napari_flowsr.training.state import read_step
+
         try:
             saved = read_step(state_path(self.record.output))
             if saved is not None:

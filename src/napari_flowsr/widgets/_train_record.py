@@ -12,7 +12,7 @@ from typing import Any
 from napari_flowsr.errors import ExportError, OptionError
 from napari_flowsr.io.atomic import atomic_path, make_folder
 from napari_flowsr.training.config import TrainConfig, validated
-from napari_flowsr.training.state import state_path
+from napari_flowsr.training.paths import state_path
 from napari_flowsr.widgets._train_curves import Curves
 
 __all__ = ["Layer", "Record", "forget", "interrupted"]

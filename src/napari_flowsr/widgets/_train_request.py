@@ -12,12 +12,10 @@ from typing import Any
 from napari_flowsr.data.files import ArrayImage
 from napari_flowsr.errors import FlowSRError, TrainingError
 from napari_flowsr.inference.events import Progress
-from napari_flowsr.inference.memory import is_out_of_memory
-from napari_flowsr.io.catalogue import Entry, import_file
+from napari_flowsr.io.catalogue import Entry
 from napari_flowsr.training.control import Control
 from napari_flowsr.training.events import Finished, Step, TrainEvent
 from napari_flowsr.training.held_out import hold_out
-from napari_flowsr.training.trainer import train
 from napari_flowsr.widgets._train_record import Record, forget
 
 __all__ = ["Kept", "Request", "Steps", "Words", "in_words"]
@@ -42,6 +40,8 @@ class Request:
         The finished model, or learned prior, is imported into the collection, and its
         state is deleted.
         """
+        from napari_flowsr.training.trainer import train
+
         record = self.record
         yield Words("reading the images …")
         training, validation, lr, words = self._images()
@@ -80,6 +80,8 @@ class Request:
         return [*self.source], measured, lr, ""
 
     def _keep(self) -> Entry:
+        from napari_flowsr.io.importing import import_file
+
         record = self.record
         try:
             entry = import_file(record.output, record.name)
@@ -137,6 +139,8 @@ def _gathered(events: Generator[TrainEvent, None, None]) -> Generator[Any, None,
 
 def in_words(error: Exception) -> str:
     """What went wrong and what to do."""
+    from napari_flowsr.inference.memory import is_out_of_memory
+
     if isinstance(error, FlowSRError):
         return str(error)
     if is_out_of_memory(error):

@@ -13,12 +13,13 @@ from psygnal import SignalGroupDescriptor
 
 from napari_flowsr.data.degradation import PAIRED, Degradation
 from napari_flowsr.errors import FlowSRError, OptionError
-from napari_flowsr.io.collection import user_folder
+from napari_flowsr.io.collection import find_model, user_folder
 from napari_flowsr.io.names import check_new_name
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.training.config import TrainConfig
 from napari_flowsr.training.recipe import recipe
 from napari_flowsr.widgets._checks import card_of, check_image_layer, check_whole
+from napari_flowsr.widgets._devices import check_device
 
 __all__ = ["HELD_OUT", "SOURCES", "TrainSession", "default_folder"]
 
@@ -236,8 +237,6 @@ class TrainSession:
         self.degradation.checked()
 
     def _check_start_from(self) -> None:
-        from napari_flowsr.io.collection import find_model
-
         if self.start_from:
             find_model(self.start_from)
 
@@ -271,9 +270,7 @@ class TrainSession:
             _check_positive("The learning rate", self.learning_rate)
 
     def _check_device(self) -> None:
-        from napari_flowsr.core.device import resolve_device
-
-        resolve_device(self.device)
+        check_device(self.device)
 
 
 def _check_known(what: str, value: Any, known: Mapping[str, str]) -> None:

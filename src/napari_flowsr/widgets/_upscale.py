@@ -9,6 +9,7 @@ from typing import Any
 
 from napari_flowsr.inference.agreement import disagreement, worst_agreement
 from napari_flowsr.inference.events import Finished, SampleReady
+from napari_flowsr.io.catalogue import notices
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models.card import Model
 from napari_flowsr.widgets._layers import Output, Source, make_output, make_outputs
@@ -123,7 +124,6 @@ class Request:
     def events(self) -> Iterator[Any]:
         """Compute, in the worker thread; yields progress, `Preview` and `Ready`."""
         from napari_flowsr.inference.posterior import posterior
-        from napari_flowsr.io.catalogue import notices
 
         model = self.loaded()
         if warned := notices(model.card):

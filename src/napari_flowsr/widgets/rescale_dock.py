@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from napari_flowsr.inference.rescale_record import TOOL
+from napari_flowsr.inference.rescale_usual import TOOL
 from napari_flowsr.widgets._dock import RunDock
 from napari_flowsr.widgets._layers import Source, add_outputs
 from napari_flowsr.widgets._preferences import read_preferences

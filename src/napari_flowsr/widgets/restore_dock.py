@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
 
-from napari_flowsr.inference.restore import TOOL
+from napari_flowsr.inference.restore_usual import TOOL
 from napari_flowsr.widgets._dock import RunDock
 from napari_flowsr.widgets._layers import Source, add_outputs
 from napari_flowsr.widgets._preferences import read_preferences

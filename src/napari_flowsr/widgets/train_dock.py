@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
 from napari_flowsr.data.files import ArrayImage
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.training.recipe import scale_of
-from napari_flowsr.widgets import _train_job
+from napari_flowsr.widgets import _devices, _train_job
 from napari_flowsr.widgets._geometry import layer_array, layer_axes
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets._preferences import read_preferences
@@ -107,6 +107,7 @@ class TrainDock(QWidget):
         self.session.events.connect(self._validate)
         # Held weakly: names are taken, models have gone.
         changes.models.connect(self._collection_changed)
+        _devices.news.found.connect(self._collection_changed)
         _train_job.news.started.connect(self._started)
 
     @property

@@ -15,14 +15,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_flowsr.io.prior_files import prior_names
 from napari_flowsr.models.card import ModelCard
+from napari_flowsr.widgets._devices import news, reason
 from napari_flowsr.widgets._models import changes
+from napari_flowsr.widgets.parts.device_box import DeviceBox
 from napari_flowsr.widgets.parts.fields import Bindings, find_data
 from napari_flowsr.widgets.parts.folded_fields import FoldedFields
 from napari_flowsr.widgets.parts.prior_warning import PriorWarning
 from napari_flowsr.widgets.parts.scale_fields import ScaleFields
 
-__all__ = ["AdvancedFields", "NanFields", "devices"]
+__all__ = ["AdvancedFields", "NanFields"]
 
 
 class AdvancedFields(FoldedFields):
@@ -89,12 +92,15 @@ class AdvancedFields(FoldedFields):
         rows.addRow("", self.consistent)
 
     def _computing(self, rows: QFormLayout) -> None:
-        self.device = self._choice("device", devices(), "Where to compute")
+        self.device = DeviceBox(self._bindings, self)
         rows.addRow("Device", self.device)
         self.reason = QLabel()
         self.reason.setWordWrap(True)
         rows.addRow("", self.reason)
         self.session.events.device.connect(self._show_reason)
+        # Held weakly. A run, too, may have loaded what tells it.
+        news.found.connect(self._show_reason)
+        self.toggled.connect(self._show_reason)
         self._show_reason()
         self.tile = QSpinBox()
         self.tile.setRange(0, 1 << 20)
@@ -129,8 +135,6 @@ class AdvancedFields(FoldedFields):
 
     def _show_priors(self, *_: Any) -> None:
         """List the imported learned priors, where one is wanted."""
-        from napari_flowsr.io.priors import prior_names
-
         learned = self.session.prior == "learned"
         if learned:
             names, box = prior_names(), self.prior_model
@@ -149,25 +153,8 @@ class AdvancedFields(FoldedFields):
             self._show_priors()
 
     def _show_reason(self, *_: Any) -> None:
-        from napari_flowsr.core.device import resolve_device
-        from napari_flowsr.errors import DeviceError
-
-        try:
-            self.reason.setText(resolve_device(self.session.device)[1])
-        except DeviceError as error:
-            self.reason.setText(str(error))
-
-
-def devices() -> dict[str, str]:
-    """Devices that are there, and their names for people."""
-    import torch
-
-    found = {"auto": "automatic", "cpu": "CPU"}
-    for index in range(torch.cuda.device_count()):
-        found[f"cuda:{index}"] = torch.cuda.get_device_name(index)
-    if torch.backends.mps.is_available():
-        found["mps"] = "Apple GPU"
-    return found
+        if isalive(self):  # type: ignore[no-untyped-call]
+            self.reason.setText(reason(self.session.device))
 
 
 class NanFields(AdvancedFields):

@@ -10,8 +10,11 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
+from napari_flowsr.errors import FlowSRError
 from napari_flowsr.io.catalogue import notices
+from napari_flowsr.io.collection import find_model, list_models
 from napari_flowsr.models.card import ModelCard
+from napari_flowsr.widgets._checks import card_of
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets.parts.model_card import scales_of, warning_html
 
@@ -36,15 +39,10 @@ def describe(card: ModelCard) -> str:
 
 def _card_in(model: str | Path) -> ModelCard | None:
     """Card in the header of a file of ours; other files have none."""
-    from napari_flowsr.errors import FlowSRError
-    from napari_flowsr.io.checkpoint import read_header
-    from napari_flowsr.io.collection import find_model
-
     try:
-        header = read_header(find_model(model))
+        return card_of(model)
     except (FlowSRError, OSError):
         return None  # the session names the problem
-    return None if header is None else header.card
 
 
 class _Box(QComboBox):
@@ -114,8 +112,6 @@ class ModelChoice(QWidget):
 
     def refresh(self) -> None:
         """Read the list of models anew."""
-        from napari_flowsr.io.collection import list_models
-
         kept = self.value
         cards = [c for c in list_models() if self._accept is None or self._accept(c)]
         self._cards = {card.name: card for card in cards}
@@ -164,9 +160,6 @@ class ModelChoice(QWidget):
         self.box.setCurrentIndex(self.box.count() - 1)
 
     def _is_there(self, model: Any) -> bool:
-        from napari_flowsr.errors import FlowSRError
-        from napari_flowsr.io.collection import find_model
-
         try:
             return hasattr(model, "card") or bool(find_model(model))
         except FlowSRError:

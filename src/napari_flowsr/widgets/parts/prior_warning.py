@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QLabel
 
 from napari_flowsr.errors import FlowSRError
 from napari_flowsr.io.catalogue import licence_notice
-from napari_flowsr.io.priors import find_prior, prior_header
+from napari_flowsr.io.prior_files import find_prior, prior_header
 from napari_flowsr.models.card import is_stated
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets._session import Session

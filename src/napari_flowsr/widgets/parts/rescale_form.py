@@ -17,9 +17,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_flowsr.inference.rescale import HOW_TO_GET_ONE
 from napari_flowsr.inference.rescale_error import human_bytes
-from napari_flowsr.inference.rescaled import SUFFIX, RescaledLatents
+from napari_flowsr.inference.rescale_usual import HOW_TO_GET_ONE
+from napari_flowsr.io.suffixes import LATENTS
 from napari_flowsr.widgets._rescale_session import (
     RescaleSession,
     can_rescale,
@@ -74,7 +74,7 @@ class _LatentsField(QWidget):
     def show_state(self, *_: Any) -> None:
         """Say what there is."""
         latents = self.session.latents
-        kept = isinstance(latents, RescaledLatents)
+        kept = latents is not None and not isinstance(latents, str | Path)
         text = "none yet"
         if kept:
             text = f"of the last run, {human_bytes(latents.nbytes)}, in memory"
@@ -84,7 +84,7 @@ class _LatentsField(QWidget):
         self.save.setEnabled(kept)
 
     def _open(self) -> None:
-        pattern = f"Latents (*{SUFFIX});;All files (*)"
+        pattern = f"Latents (*{LATENTS});;All files (*)"
         path, _ = QFileDialog.getOpenFileName(self, "Latents", "", pattern)
         if path:
             self.session.latents = path
@@ -95,13 +95,13 @@ class _LatentsField(QWidget):
         from napari_flowsr.errors import FlowSRError
         from napari_flowsr.inference.rescaled import save_latents
 
-        pattern = f"Latents (*{SUFFIX})"
+        pattern = f"Latents (*{LATENTS})"
         path, _ = QFileDialog.getSaveFileName(
-            self, "Latents", f"small{SUFFIX}", pattern
+            self, "Latents", f"small{LATENTS}", pattern
         )
         if not path:
             return
-        target = Path(path if path.endswith(".safetensors") else path + SUFFIX)
+        target = Path(path if path.endswith(".safetensors") else path + LATENTS)
         try:
             save_latents(target, self.session.latents)
         except FlowSRError as error:

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
 from superqt import QLabeledDoubleSlider
 
-from napari_flowsr.inference.restore import NORMALISATION
+from napari_flowsr.inference.restore_usual import NORMALISATION
 from napari_flowsr.widgets._restore_session import (
     RestoreSession,
     can_restore,

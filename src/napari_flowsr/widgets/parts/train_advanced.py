@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtWidgets import (
-    QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QLineEdit,
@@ -15,7 +14,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_flowsr.widgets._train_session import default_folder
-from napari_flowsr.widgets.parts.advanced_fields import devices
+from napari_flowsr.widgets.parts.device_box import DeviceBox
 from napari_flowsr.widgets.parts.fields import Bindings
 from napari_flowsr.widgets.parts.folded_fields import FoldedFields
 from napari_flowsr.widgets.parts.train_data_fields import FolderField
@@ -62,11 +61,7 @@ class TrainAdvanced(FoldedFields):
         rows.addRow("Patch", self.patch)
         self.learning_rate = self._rate()
         rows.addRow("Learning rate", self.learning_rate)
-        self.device = QComboBox()
-        self.device.setToolTip("Where to compute")
-        for value, label in devices().items():
-            self.device.addItem(label, value)
-        bindings.choice("device", self.device)
+        self.device = DeviceBox(bindings, self)
         rows.addRow("Device", self.device)
         self.checkpoints = FolderField(
             "Folder of the states", placeholder=str(default_folder())
