@@ -86,6 +86,26 @@ def test_preferences_hold_for_an_unregistered_plugin(monkeypatch):
     assert read_preferences() == Preferences()
 
 
+def test_untouched_preferences_are_told_by_their_file(
+    plugin_settings, npe2pm, manifest, monkeypatch, tmp_path
+):
+    from napari import settings
+
+    npe2pm.register(manifest)
+    monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "settings.yaml"))
+    settings._PLUGIN_SETTINGS.clear()
+    assert read_preferences() == Preferences()
+    # Nothing was asked for; once there is a file, or the page was opened, it counts.
+    assert not settings._PLUGIN_SETTINGS
+    page = settings.get_plugin_settings("napari-flowsr", path_dir=tmp_path)
+    page.inference.samples = 7
+    assert read_preferences().samples == 7
+    assert page.config_path == tmp_path / "napari-flowsr.yaml"
+    page.save()
+    settings._PLUGIN_SETTINGS.clear()
+    assert read_preferences().samples == 7
+
+
 def test_preferences_follow_the_page(plugin_settings, npe2pm, manifest):
     from napari.settings import get_plugin_settings
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,16 @@ def read_header(path: str | Path) -> Header | None:
         If the file is damaged, says what cannot be, or was written by a newer version.
     """
     path = Path(path)
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    # Lists of models ask often. A file that takes the place of another is another one.
+    return _read(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, *_: int) -> Header | None:
     metadata = read_metadata(path)
     if metadata is None or KEY not in metadata:
         return None
@@ -118,9 +129,7 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
         if not isinstance(metadata, dict):
             raise ValueError(f"__metadata__ is a {type(metadata).__name__}")
     except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be read: {error.strerror or error}."
-        ) from error
+        raise _unreadable(path, error) from error
     except ValueError as error:
         raise CheckpointError(
             f"{path.name} begins like a .safetensors file, but its header is damaged "
@@ -147,6 +156,10 @@ def _end(header: dict[str, Any]) -> int:
             raise ValueError(f"the tensor {name[:60]!r} has no valid data_offsets")
         last = max(last, offsets[1])
     return last
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(f"{path} cannot be read: {error.strerror or error}.")
 
 
 def _truncated(path: Path) -> CheckpointError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Preferences", "keep_brush", "read_preferences"]
 
+_NAME = "napari-flowsr"
 _MODELS_OWN = "the model's"
 
 
@@ -43,9 +45,23 @@ def _page() -> Any:
     except ImportError:
         return None
     try:
-        return get_plugin_settings("napari-flowsr")
+        return get_plugin_settings(_NAME)
     except KeyError:
         return None
+
+
+def _is_untouched() -> bool:
+    """Whether no preference was changed, ever, so that napari need not be asked.
+
+    The first answer takes it a tenth of a second: it reads all manifests again.
+    """
+    from napari import settings
+
+    built = getattr(settings, "_PLUGIN_SETTINGS", None)
+    file = getattr(settings, "_CFG_PATH", None)
+    if built is None or built or not file:
+        return False
+    return not (Path(file).parent / f"{_NAME}.yaml").exists()
 
 
 def keep_brush(name: str, value: float) -> None:
@@ -61,7 +77,7 @@ def read_preferences() -> Preferences:
     napari has pages for plugins from 0.9 on. Before that, and where the plugin is not
     registered (a script that imports a dock by itself), the defaults hold.
     """
-    found = _page()
+    found = None if _is_untouched() else _page()
     if found is None:
         return Preferences()
     return Preferences(
