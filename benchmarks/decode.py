@@ -6,39 +6,50 @@ The full published configurations with random weights, an LR image of 64 x 64. T
 
 * *anew*: what the published programs do: for every sample the encoder (and, as there,
   its unused enlargement to an image), every net, no layout of its own, one sample after
-  the other;
-* *shared*: what this package does: a channels-last condition that is prepared once, and
-  samples decoded from it in batches of ``--batch``; one is best on a CPU.
+  the other; for LINF, all queries at once with the features of their four corners;
+* *shared*: what this package does: channels-last, freed memory kept, and one condition
+  that is prepared once, from which samples are decoded in batches of ``--batch``; one
+  is best on a CPU.
 
 Printed are seconds for one and for five samples and for each further one, their ratios,
-and the largest difference as a part of the range. The two ways take turns, and the
-fastest of ``--repeat`` counts, so that other work on the machine does not fall on one
-of them alone. The memory is the peak of a process of its own that draws one sample,
-less what it had with the network loaded.
+and the largest difference as a part of the range. The two ways take turns, each in a
+process of its own, and the fastest of ``--repeat`` counts, so that other work on the
+machine does not fall on one of them alone. The memory is the peak of a process of its
+own that draws one sample, less what it had with the network loaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import copy
 import math
+import multiprocessing
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from napari_flowsr.core.allocator import freed_memory_kept
 from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.core.implicit import Axis, corner_weights
 from napari_flowsr.core.latents import Latents
+from napari_flowsr.core.layout import laid_out
 from napari_flowsr.core.noise import NoiseField
 from napari_flowsr.inference.decoder import on_device
 from napari_flowsr.models import _registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+
+    from napari_flowsr.core.local_flow import ImplicitNet
 
 NETWORKS = {
     "srflow": ("srflow", {}, None),
@@ -47,6 +58,8 @@ NETWORKS = {
     "linf-edsr": ("linf", {"encoder": "edsr", "patch": 1}, 4.0),
 }
 SAMPLES = 5
+_CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
+WAYS = ("anew", "shared")
 HEAD = (
     "| network | samples | anew | shared | ratio | difference / range |\n"
     "|---|---|---|---|---|---|\n"
@@ -59,6 +72,7 @@ class Case:
 
     name: str
     flow: ConditionalFlow
+    fast: ConditionalFlow  # the same, laid out
     lr: Tensor
     latents: Latents
     batch: int
@@ -67,6 +81,9 @@ class Case:
     def anew(self, samples: int) -> list[Tensor]:
         """As the published programs work."""
         out = []
+        if self.flow.family == "linf":
+            self.flow.queries_at_once = 1 << 30
+            self.flow.implicit.forward = partial(corners_at_once, self.flow.implicit)
         for i in range(samples):
             cond = self.flow.condition(self.lr)
             if self.flow.family == "srflow":
@@ -86,15 +103,38 @@ class Case:
     @torch.inference_mode()
     def shared(self, samples: int) -> list[Tensor]:
         """As this package works."""
-        cond = self.flow.condition(on_device(self.lr, self.flow))
-        self.flow.prepare(cond, self.latents.spec)
-        out: list[Tensor] = []
-        for i in range(0, samples, self.batch):
-            own = self.latents.map(
-                lambda t, i=i: on_device(t[i : min(i + self.batch, samples)], self.flow)
-            )
-            out += self.flow.decode(own, cond).split(1)
-        return out
+        flow = self.fast
+        with freed_memory_kept():
+            cond = flow.condition(on_device(self.lr, flow))
+            flow.prepare(cond, self.latents.spec)
+            out: list[Tensor] = []
+            for i in range(0, samples, self.batch):
+                own = self.latents.map(
+                    lambda t, i=i: on_device(t[i : min(i + self.batch, samples)], flow)
+                )
+                out += flow.decode(own, cond).split(1)
+            return out
+
+
+def corners_at_once(
+    net: ImplicitNet, coef: Tensor, freq: Tensor, y: Axis, x: Axis, cell: Tensor
+) -> Tensor:
+    """`ImplicitNet.forward` on the four corners' waves concatenated, of all queries."""
+    half, phase = coef.shape[-1] // 2, net.phase(cell)
+    waves = []
+    for (a, b), share in zip(_CORNERS, corner_weights(y, x), strict=True):
+        at = (slice(None), y.index[a][:, None], x.index[b])
+        f = freq[at]
+        basis = f[..., :half] * y.offset[a][:, None, None].to(f)
+        basis = basis + f[..., half:] * x.offset[b][:, None].to(f) + phase
+        angle = math.pi * basis
+        wave = torch.cat((torch.cos(angle), torch.sin(angle)), -1)
+        waves.append(share[..., None].to(f) * (coef[at] * wave))
+    first, *rest = net.layers
+    out = first(torch.cat(waves, -1))
+    for layer in rest:
+        out = layer(torch.nn.functional.relu(out))
+    return out
 
 
 def make(name: str, side: int, batch: int) -> Case:
@@ -112,31 +152,47 @@ def make(name: str, side: int, batch: int) -> Case:
     lr = torch.rand(1, flow.channels, side, side)
     spec = flow.latent_spec((side, side), scale)
     latents = NoiseField(0).draw(spec, samples=range(SAMPLES)).map(lambda t: 0.8 * t)
-    return Case(name, flow, lr, latents, batch)
+    return Case(name, flow, laid_out(copy.deepcopy(flow)), lr, latents, batch)
 
 
-def timed(work: Callable[[int], list[Tensor]], samples: int) -> tuple[float, Tensor]:
-    """Seconds, and the images as one batch."""
-    began = time.perf_counter()
-    images = work(samples)
-    return time.perf_counter() - began, torch.cat(images)
+def _serve(pipe: Connection, name: str, side: int, batch: int, threads: int) -> None:
+    """In a process of its own: decode as asked, (way, samples) to (seconds, images)."""
+    torch.set_num_threads(threads)
+    case = make(name, side, batch)
+    while (asked := pipe.recv()) is not None:
+        way, samples = asked
+        began = time.perf_counter()
+        images = getattr(case, way)(samples)
+        pipe.send((time.perf_counter() - began, torch.cat(images).numpy()))
 
 
-def measure(case: Case, repeat: int) -> list[str]:
+@contextlib.contextmanager
+def workers(*case: Any) -> Iterator[dict[str, Connection]]:
+    """A process for each way, or one would leave its allocator's settings behind."""
+    spawn, pipes = multiprocessing.get_context("spawn"), {}
+    for way in WAYS:
+        pipes[way], theirs = spawn.Pipe()
+        spawn.Process(target=_serve, args=(theirs, *case), daemon=True).start()
+    yield pipes
+    for pipe in pipes.values():
+        pipe.send(None)
+
+
+def measure(pipes: dict[str, Connection], name: str, repeat: int) -> list[str]:
     """Rows of the table."""
     best: dict[tuple[str, int], float] = {}
     difference = dict.fromkeys((1, SAMPLES), 0.0)
     for _ in range(repeat):
         for samples in (1, SAMPLES):
             results = []
-            for work in (case.anew, case.shared):
-                seconds, image = timed(work, samples)
-                key = work.__name__, samples
-                best[key] = min(best.get(key, seconds), seconds)
+            for way, pipe in pipes.items():
+                pipe.send((way, samples))
+                seconds, image = pipe.recv()
+                best[way, samples] = min(best.get((way, samples), seconds), seconds)
                 results.append(image)
-            largest = float((results[0] - results[1]).abs().max())
+            largest = float(abs(results[0] - results[1]).max())
             if not math.isfinite(largest):
-                raise SystemExit(f"{case.name}: the random network is not finite.")
+                raise SystemExit(f"{name}: the random network is not finite.")
             # Random flows have large values.
             largest /= float(results[0].max() - results[0].min())
             difference[samples] = max(difference[samples], largest)
@@ -144,13 +200,10 @@ def measure(case: Case, repeat: int) -> list[str]:
     for samples in (1, SAMPLES):
         a, b = best["anew", samples], best["shared", samples]
         rows.append((str(samples), a, b, f"{difference[samples]:.1e}"))
-    further = [
-        (best[way, SAMPLES] - best[way, 1]) / (SAMPLES - 1)
-        for way in ("anew", "shared")
-    ]
+    further = [(best[way, SAMPLES] - best[way, 1]) / (SAMPLES - 1) for way in WAYS]
     rows.append(("each further", *further, ""))
     return [
-        f"| {case.name} | {n} | {a:.2f} s | {b:.3f} s | {a / b:.1f} | {d} |"
+        f"| {name} | {n} | {a:.2f} s | {b:.3f} s | {a / b:.1f} | {d} |"
         for n, a, b, d in rows
     ]
 
@@ -167,7 +220,7 @@ def peak() -> float:
 def memory(name: str, side: int, threads: int) -> str:
     """Row of the table: each way in a process of its own."""
     found = []
-    for way in ("anew", "shared"):
+    for way in WAYS:
         own = [name, "--side", str(side), "--threads", str(threads), "--way", way]
         command = [sys.executable, __file__, *own]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -184,7 +237,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--way", choices=["anew", "shared"], help=argparse.SUPPRESS)
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     if asked.way:
@@ -195,9 +248,9 @@ def main() -> None:
         return
     sys.stdout.write(HEAD)
     for name in asked.networks or NETWORKS:
-        for row in measure(make(name, asked.side, asked.batch), asked.repeat):
-            sys.stdout.write(row + "\n")
-            sys.stdout.flush()
+        with workers(name, asked.side, asked.batch, asked.threads) as pipes:
+            sys.stdout.write("\n".join(measure(pipes, name, asked.repeat)) + "\n")
+        sys.stdout.flush()
         sys.stdout.write(memory(name, asked.side, asked.threads) + "\n")
 
 

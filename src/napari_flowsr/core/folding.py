@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from napari_flowsr.core.features import StackedFeatures
 from napari_flowsr.core.interrupt import check_interrupt
+from napari_flowsr.core.layout import layout_of
 from napari_flowsr.core.nets import PredictorNet, soft_bound
 from napari_flowsr.core.transforms.actnorm import ActNorm
 from napari_flowsr.core.transforms.affine import (
@@ -197,7 +198,11 @@ class _FoldedNet:
     def __init__(self, net: PredictorNet, seen: int = 0) -> None:
         first, middle, last = net.convolutions()
         weight, self._first_bias = first.folded()
-        self._of_x, self._of_u = weight[:, :seen], weight[:, seen:]
+        layout = layout_of(weight.device)
+        self._of_x, self._of_u = (
+            part.contiguous(memory_format=layout)
+            for part in (weight[:, :seen], weight[:, seen:])
+        )
         self._middle, self._middle_bias = middle.folded()
         weight, bias = last.folded()
         # The published order interleaves them; apart they are contiguous.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.core.layout import laid_out
 from napari_flowsr.errors import ImageError
 from napari_flowsr.inference.drawing import Drawing, LearnedPrior, Samples
 from napari_flowsr.inference.intensity import Intensities
@@ -34,7 +35,7 @@ def flow_on(flow: ConditionalFlow, device: torch.device) -> ConditionalFlow:
     same = (own.type, own.index or 0) == (device.type, device.index or 0)
     if same and not flow.training:
         return flow
-    return copy.deepcopy(flow).to(device).eval()
+    return laid_out(copy.deepcopy(flow).to(device).eval())
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from napari_flowsr.core.allocator import freed_memory_kept
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.core.latents import Latents, LatentSpec
 from napari_flowsr.errors import OptionError, OutOfMemoryError
@@ -99,6 +100,13 @@ def _each(
 
     Yields the share of the plane, in parts of 1000, that is done.
     """
+    with freed_memory_kept():
+        yield from _tiles(plan, work, device)
+
+
+def _tiles(
+    plan: TilePlan, work: Callable[[Tile], None], device: torch.device
+) -> Iterator[int]:
     queue, done = list(plan), 0
     total = plan.size[0] * plan.size[1]
     while queue:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_flowsr.core.allocator import freed_memory_kept
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.core.normalise import check_collections
 from napari_flowsr.errors import OptionError
@@ -157,6 +158,10 @@ class Restorer:
 
     def events(self) -> Iterator[Progress | Restored]:
         """Work through the units."""
+        with freed_memory_kept():
+            yield from self._events()
+
+    def _events(self) -> Iterator[Progress | Restored]:
         started, count = time.perf_counter(), len(self.work)
         for unit in self.work:
             self._copy(unit)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_flowsr.core.allocator import freed_memory_kept
 from napari_flowsr.errors import UnstableDecodeError
 from napari_flowsr.inference.agreement import NO_SPREAD
 from napari_flowsr.inference.consistency import Projection, lr_psnr
@@ -66,6 +67,10 @@ class Run:
 
     def events(self) -> Iterator[Event]:
         """Compute; see `Posterior.stream`."""
+        with freed_memory_kept():
+            yield from self._events()
+
+    def _events(self) -> Iterator[Event]:
         started = time.perf_counter()
         out = self.outputs
         for samples in self.order.passes:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from napari_flowsr.core.layout import laid_out
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io import foreign
 from napari_flowsr.io.atomic import atomic_path
@@ -338,7 +339,7 @@ def read_model(
     else:
         model = _read_own(path, header)
     # For use, not for training: without this each sample would hold on to a graph.
-    flow = model.flow.float().eval().requires_grad_(False).to(device)
+    flow = laid_out(model.flow.float().eval().requires_grad_(False).to(device))
     card = model.card.with_(sha256=file_sha256(path), parameters=flow.parameter_count)
     if prior is not None:
         # It needs this module: its tensors are checked as those of a model are.

@@ -18,6 +18,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save
 
+from napari_flowsr.core.layout import laid_out
 from napari_flowsr.core.prior import LatentModule
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io import foreign
@@ -100,7 +101,7 @@ def read_prior(path: str | Path) -> Prior:
     config = _config(path, header) or infer_config(state)
     tensors = remap(state, config)
     module = build_with(lambda: build_prior(config), tensors, path, known.label)
-    module.float().eval().requires_grad_(False)
+    laid_out(module.float().eval().requires_grad_(False))
     return Prior(
         module,
         path.stem,
