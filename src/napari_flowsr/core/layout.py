@@ -32,5 +32,5 @@ def laid_out(module: Module) -> Module:
     """
     first: Tensor | None = next(module.parameters(), None)
     if first is not None:
-        module.to(memory_format=layout_of(first.device))
+        module.to(memory_format=layout_of(first.device))  # type: ignore[call-overload]
     return module
