@@ -7,7 +7,7 @@ and shown in a viewer with one image (on a display, or with
 ``QT_QPA_PLATFORM=offscreen``); its time is that of the imports that it makes, of making
 it and of showing it, with napari and Qt running already. An empty widget in a dock is
 what napari itself takes. ``torch`` tells whether torch was loaded by then. Bytecode is
-kept in a folder of its own, as an installation has it.
+kept in a folder of its own, as an installation has it; so are napari's settings.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ _HAS_TORCH = "import sys; print('torch' in sys.modules)"
 def run(code: str, cache: str) -> str:
     """Last line that a fresh Python prints."""
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": cache}
+    environment["NAPARI_CONFIG"] = os.path.join(cache, "settings.yaml")
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     found = subprocess.run(
         [sys.executable, "-c", code],

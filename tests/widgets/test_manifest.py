@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from importlib.resources import files
 
 import pytest
@@ -86,24 +87,48 @@ def test_preferences_hold_for_an_unregistered_plugin(monkeypatch):
     assert read_preferences() == Preferences()
 
 
-def test_untouched_preferences_are_told_by_their_file(
-    plugin_settings, npe2pm, manifest, monkeypatch, tmp_path
-):
+@pytest.fixture
+def saved_page(plugin_settings, npe2pm, manifest, monkeypatch, tmp_path):
+    """What napari builds the page from, which it has not done yet."""
     from napari import settings
 
     npe2pm.register(manifest)
+    for name in [name for name in os.environ if name.startswith("NAPARI_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "settings.yaml"))
     settings._PLUGIN_SETTINGS.clear()
-    assert read_preferences() == Preferences()
-    # Nothing was asked for; once there is a file, or the page was opened, it counts.
-    assert not settings._PLUGIN_SETTINGS
-    page = settings.get_plugin_settings("napari-flowsr", path_dir=tmp_path)
-    page.inference.samples = 7
-    assert read_preferences().samples == 7
-    assert page.config_path == tmp_path / "napari-flowsr.yaml"
-    page.save()
+    yield settings
     settings._PLUGIN_SETTINGS.clear()
-    assert read_preferences().samples == 7
+
+
+def test_preferences_are_read_from_where_napari_keeps_them(saved_page, tmp_path):
+    """Without building the page, which takes long; with it once it is built."""
+    assert read_preferences() == Preferences()
+    assert not saved_page._PLUGIN_SETTINGS
+    page = saved_page.get_plugin_settings("napari-flowsr")
+    assert page.config_path == tmp_path / "napari-flowsr.yaml"
+    page.inference.samples = 7
+    page.editing.feather = 1.5
+    told = read_preferences()
+    assert (told.samples, told.feather) == (7, 1.5)
+    page.save()
+    saved_page._PLUGIN_SETTINGS.clear()
+    assert read_preferences() == told
+    assert not saved_page._PLUGIN_SETTINGS
+
+
+@pytest.mark.parametrize("text", ["inference: [", "inference: 3", "- 1", "a: {tile: x}"])
+def test_napari_judges_an_odd_file(saved_page, tmp_path, monkeypatch, text):
+    asked = []
+    monkeypatch.setattr(saved_page, "get_plugin_settings", asked.append)
+    (tmp_path / "napari-flowsr.yaml").write_text(text)
+    assert read_preferences() == Preferences()
+    assert asked == ["napari-flowsr"]
+
+
+def test_a_variable_sets_a_preference(saved_page, monkeypatch):
+    monkeypatch.setenv("NAPARI_INFERENCE_SAMPLES", "9")
+    assert read_preferences().samples == 9
 
 
 def test_preferences_follow_the_page(plugin_settings, npe2pm, manifest):

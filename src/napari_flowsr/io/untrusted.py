@@ -30,6 +30,7 @@ _DEEPEST = 64
 # arrays are one string each; the largest record of ours has a few thousand values.
 _MOST = 2_000_000
 _HEADER = 1 << 16
+_HOLDERS = (dict, list, tuple)
 
 
 def room() -> int:
@@ -77,16 +78,18 @@ def check_depth(value: Any) -> None:
 
     Copying takes several calls a level, and Python allows about a thousand.
     """
-    level = [value]
-    for _ in range(_DEEPEST):
+    level = [value] if isinstance(value, _HOLDERS) else []
+    for _ in range(_DEEPEST - 1):
         level = [
             item
             for outer in level
-            if isinstance(outer, dict | list | tuple)
             for item in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(item, _HOLDERS)
         ]
         if not level:
             return
+    if not any(level):
+        return
     raise ValueError(f"values lie within values, more than {_DEEPEST} deep")
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 __all__ = ["Preferences", "keep_brush", "read_preferences"]
 
@@ -50,18 +53,37 @@ def _page() -> Any:
         return None
 
 
-def _is_untouched() -> bool:
-    """Whether no preference was changed, ever, so that napari need not be asked.
+def _saved() -> Preferences | None:
+    """Preferences as napari saved them; ``None`` where napari has to be asked.
 
-    The first answer takes it a tenth of a second: it reads all manifests again.
+    Its first answer takes a tenth of a second, for it reads all manifests again. That
+    is left out while it has the page in a file, or not at all, and nowhere else.
     """
     from napari import settings
 
     built = getattr(settings, "_PLUGIN_SETTINGS", None)
     file = getattr(settings, "_CFG_PATH", None)
-    if built is None or built or not file:
-        return False
-    return not (Path(file).parent / f"{_NAME}.yaml").exists()
+    if built is None or built or not file or any(map(_may_set, os.environ)):
+        return None
+    try:
+        text = (Path(file).parent / f"{_NAME}.yaml").read_text("utf-8")
+        pages = yaml.safe_load(text) or {}
+        found = {name: value for page in pages.values() for name, value in page.items()}
+    except FileNotFoundError:
+        return Preferences()
+    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        return None  # napari says what is wrong with it
+    known = {one.name: type(one.default) for one in fields(Preferences)}
+    if any(type(found[name]) is not known[name] for name in found if name in known):
+        return None
+    return Preferences(**{name: found[name] for name in found if name in known})
+
+
+def _may_set(variable: str) -> bool:
+    """Whether an environment variable may set a preference of a plugin."""
+    name = variable.upper()
+    ours = name.startswith("NAPARI_FLOWSR_") or name == "NAPARI_CONFIG"
+    return name.startswith("NAPARI_") and not ours
 
 
 def keep_brush(name: str, value: float) -> None:
@@ -77,7 +99,10 @@ def read_preferences() -> Preferences:
     napari has pages for plugins from 0.9 on. Before that, and where the plugin is not
     registered (a script that imports a dock by itself), the defaults hold.
     """
-    found = None if _is_untouched() else _page()
+    saved = _saved()
+    if saved is not None:
+        return saved
+    found = _page()
     if found is None:
         return Preferences()
     return Preferences(
