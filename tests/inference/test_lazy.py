@@ -66,6 +66,25 @@ def test_an_image_on_disk_is_shown_by_an_overview(image, model, monkeypatch):
     assert len(read) == 3
 
 
+def test_a_view_of_an_image_on_disk_is_read_once(image, model):
+    """Not again for each tile that is drawn into it."""
+    read = []
+    on_disk = dask_array.from_array(image, (16, 29)).map_blocks(
+        lambda block: read.append(block.shape) or block, meta=image[:0, :0]
+    )
+    post, tiles, _ = lazily(image, model)
+    lazy = LazyImage(on_disk, post.geometry)
+    before = lazy.levels[0][:20, :20]
+    read.clear()
+    tile = tiles.tiles[0]
+    lazy.put(0, tile, tiles.box(tile), tiles.pixels(0, tile))
+    after = lazy.levels[0][:20, :20]
+    assert read == []
+    assert np.any(before != after)
+    lazy.levels[0][20:40, :20]
+    assert read != []
+
+
 # --- values -------------------------------------------------------------------
 
 

@@ -129,6 +129,29 @@ def volume(tab):
     return tab
 
 
+def test_looking_at_the_files_ends_when_a_run_begins(qtbot, tab, monkeypatch):
+    look(qtbot, tab)
+    seen, let_go = threading.Event(), threading.Event()
+    real = _batch.BatchRequest.looked_at
+
+    def looked_at(self):
+        seen.set()
+        let_go.wait(WAIT / 1000)
+        yield from real(self)
+
+    monkeypatch.setattr(_batch.BatchRequest, "looked_at", looked_at)
+    tab.outlook = None
+    tab._changed()
+    qtbot.waitUntil(seen.is_set, timeout=WAIT)
+    looking = tab._tenure.look
+    tab.run()
+    assert looking.is_cancelled
+    let_go.set()
+    qtbot.waitUntil(lambda: not looking.is_running, timeout=WAIT)
+    finish(qtbot, tab)
+    assert tab.tally.done
+
+
 def test_cancelled_within_a_tile_and_resumed(qtbot, volume, tmp_path, monkeypatch):
     pytest.importorskip("zarr")
     tab, begun, ended, decode = volume, [], [], Compact.decode

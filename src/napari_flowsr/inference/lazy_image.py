@@ -95,6 +95,7 @@ class LazyImage:
         self._given_up: set[Key] = set()
         self._wanted: tuple[int, HRBox | None] = (0, None)
         self._overviews: OrderedDict[int, Array] = OrderedDict()
+        self._last_read: dict[int, tuple[tuple[int, ...], Array]] = {}
         # napari keeps what it once got of the smallest size of a 2-D image.
         self._live: Array | None = None
         self.levels = [LazyLevel(self, level) for level in range(len(self._sizes))]
@@ -228,11 +229,22 @@ class LazyImage:
         window = slice(int(y[0]), int(y[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1)
         area = (y[-1] + 1 - y[0]) * (x[-1] + 1 - x[0])
         if self._is_in_memory or area <= _AT_ONCE:
-            view = plane_view(self.array, self.geometry, plane, *window)
+            view = self._input(level, plane, *window)
             found = view[(y - y[0])[:, None], x - x[0]]
         else:
             found = self._of_overview(level, plane, rows, columns)
         return np.asarray(found, self.dtype)
+
+    def _input(self, level: int, plane: int, rows: slice, columns: slice) -> Array:
+        """Pixels of the input; those on disk are not read again at each new tile."""
+        if self._is_in_memory:
+            return plane_view(self.array, self.geometry, plane, rows, columns)
+        key = plane, rows.start, rows.stop, columns.start, columns.stop
+        kept = self._last_read.get(level)
+        if kept is None or kept[0] != key:
+            view = plane_view(self.array, self.geometry, plane, rows, columns)
+            self._last_read[level] = kept = key, view
+        return kept[1]
 
     @property
     def _is_in_memory(self) -> bool:

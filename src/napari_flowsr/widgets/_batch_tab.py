@@ -164,7 +164,7 @@ class BatchTab(QWidget):
         )
 
     def _on_look(self, event: Any) -> None:
-        if self._tenure.is_over or self._timer.isActive():
+        if self._tenure.is_over or self._timer.isActive() or self.is_running:
             return
         if isinstance(event, Outlook):
             self.outlook = event
@@ -222,6 +222,8 @@ class BatchTab(QWidget):
         link.put(job)
         # Looking and running at once would read the same files twice.
         self._timer.stop()
+        if self._tenure.look is not None:
+            self._tenure.look.cancel()
         self._tenure.run = job
         self.tally, self._started = Tally(), time.monotonic()
         self._last = "{tally}, {took}."
