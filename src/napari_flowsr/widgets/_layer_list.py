@@ -14,11 +14,9 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 from napari_flowsr.errors import OptionError
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.widgets._ending import when_destroyed
-from napari_flowsr.widgets._viewer import viewer_reference
+from napari_flowsr.widgets._viewer import layer_events, viewer_reference
 
 __all__ = ["LayerList", "is_own"]
-
-_EVENTS = ("inserted", "removed", "reordered", "renamed")
 
 
 def is_own(layer: Any) -> bool:
@@ -51,8 +49,8 @@ class LayerList(QListWidget):
         )
         self._shows_all = False
         self._follower = _Follower(self)
-        for name in _events(viewer.layers):
-            getattr(viewer.layers.events, name).connect(self._follower.refresh)
+        for event in layer_events(viewer):
+            event.connect(self._follower.refresh)
         when_destroyed(self, partial(_disconnect, self._viewer, self._follower))
         self.itemChanged.connect(self._remember)
         self.refresh()
@@ -130,11 +128,6 @@ class LayerList(QListWidget):
         self.changed.emit()
 
 
-def _events(layers: Any) -> list[str]:
-    # "renamed" is younger than the others.
-    return [name for name in _EVENTS if hasattr(layers.events, name)]
-
-
 class _Follower:
     """Tells a list that other layers are there.
 
@@ -154,8 +147,6 @@ class _Follower:
 
 def _disconnect(viewer: weakref.ref[Any], follower: _Follower) -> None:
     """Stop following the layers: Qt's half of the list is gone."""
-    layers = getattr(viewer(), "layers", None)
-    if layers is None:
-        return
-    for name in _events(layers):
-        getattr(layers.events, name).disconnect(follower.refresh)
+    alive = viewer()
+    for event in () if alive is None else layer_events(alive):
+        event.disconnect(follower.refresh)

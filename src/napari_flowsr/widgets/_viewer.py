@@ -5,7 +5,11 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-__all__ = ["camera_of", "grid_of", "viewer_reference"]
+from napari.utils.events import EventEmitter
+
+__all__ = ["camera_of", "grid_of", "layer_events", "viewer_reference"]
+
+_renamings: weakref.WeakKeyDictionary[Any, EventEmitter] = weakref.WeakKeyDictionary()
 
 
 def viewer_reference(viewer: Any) -> weakref.ref[Any]:
@@ -28,3 +32,26 @@ def camera_of(viewer: Any) -> Any:
     """Camera; it moved to ``viewer.scene`` in napari 0.9."""
     scene = getattr(viewer, "scene", None)
     return getattr(scene, "camera", None) or viewer.camera
+
+
+def layer_events(viewer: Any) -> list[Any]:
+    """Events after which layers or their names and order are others."""
+    layers = viewer.layers
+    events = layers.events
+    renamed = getattr(events, "renamed", None) or _renaming(layers)
+    return [events.inserted, events.removed, events.reordered, renamed]
+
+
+def _renaming(layers: Any) -> EventEmitter:
+    """Stand in for ``renamed``, which old layer lists lack (napari before 0.7)."""
+    found = _renamings.get(layers)
+    if found is None:
+        found = _renamings[layers] = EventEmitter(type_name="renamed")
+
+        # A list passes on the events of what is in it.
+        def tell(event: Any, emitter: EventEmitter = found) -> None:
+            if event.type == "name":
+                emitter()
+
+        layers.events.connect(tell)
+    return found

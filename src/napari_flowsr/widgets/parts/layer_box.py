@@ -8,9 +8,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_flowsr.widgets._layers import PREVIEW
-from napari_flowsr.widgets._viewer import viewer_reference
+from napari_flowsr.widgets._viewer import layer_events, viewer_reference
 from napari_flowsr.widgets.parts.fields import find_data, narrow
-from napari_flowsr.widgets.parts.layer_choice import layer_events
 
 __all__ = ["LayerBox"]
 

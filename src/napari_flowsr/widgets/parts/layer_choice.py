@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.widgets._layers import PREVIEW
-from napari_flowsr.widgets._viewer import viewer_reference
+from napari_flowsr.widgets._viewer import layer_events, viewer_reference
 from napari_flowsr.widgets.parts.fields import find_data
 
 __all__ = ["LayerChoice"]
@@ -99,11 +99,3 @@ class LayerChoice(QComboBox):
         for event in self._sources:
             event.disconnect(self.refresh)
         self._active.disconnect(self._follow)
-
-
-def layer_events(viewer: Any) -> list[Any]:
-    """Events after which layers or their names and order are others."""
-    names = ("inserted", "removed", "reordered", "renamed")
-    events = viewer.layers.events
-    # "renamed" is younger than the others.
-    return [getattr(events, name) for name in names if hasattr(events, name)]

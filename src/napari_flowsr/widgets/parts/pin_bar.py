@@ -12,9 +12,8 @@ from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 from napari_flowsr.errors import FlowSRError
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.widgets._pins import pin, pinned
-from napari_flowsr.widgets._viewer import viewer_reference
+from napari_flowsr.widgets._viewer import layer_events, viewer_reference
 from napari_flowsr.widgets.parts.compare import Compare, same_view
-from napari_flowsr.widgets.parts.layer_choice import layer_events
 from napari_flowsr.widgets.parts.run_bar import counted
 
 __all__ = ["PinBar"]

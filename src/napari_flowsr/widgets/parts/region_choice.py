@@ -8,9 +8,8 @@ from napari.layers import Shapes
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
 from napari_flowsr.widgets._session import Session
-from napari_flowsr.widgets._viewer import viewer_reference
+from napari_flowsr.widgets._viewer import layer_events, viewer_reference
 from napari_flowsr.widgets.parts.fields import Bindings, find_data
-from napari_flowsr.widgets.parts.layer_choice import layer_events
 
 __all__ = ["RegionChoice"]
 
