@@ -70,16 +70,21 @@ class EditDock(RunDock):
         history.save_clicked.connect(self.files.save_clicked)
         history.open_clicked.connect(self.files.open_clicked)
         self.form.marking.new_clicked.connect(self._new_mask_clicked)
-        for page in self.form.pages:
-            page.changed.connect(self._validate)
-            if hasattr(page, "run_requested"):
-                page.run_requested.connect(self.run_again)
+        # Those that are there, and each that is to come.
+        for page in self.form.made:
+            self._follow_page(page)
+        self.form.page_made.connect(self._follow_page)
         session.events.target.connect(self._target_changed)
         session.events.page.connect(self.compare.end_beside)
         for name in ("mask", "automatic", "page"):
             getattr(session.events, name).connect(self._mask_changed, check_nargs=False)
         self._proposing = Proposing(self)
         self._proposing.propose()
+
+    def _follow_page(self, page: Any) -> None:
+        page.changed.connect(self._validate)
+        if hasattr(page, "run_requested"):
+            page.run_requested.connect(self.run_again)
 
     def _make_form(self, viewer: Any) -> EditForm:
         # The first that is made; the rest of the dock needs them from now on.

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_flowsr.widgets._edit_session import EditSession
 from napari_flowsr.widgets._history import History
+from napari_flowsr.widgets._viewer import viewer_reference
 from napari_flowsr.widgets.parts.advanced_fields import AdvancedFields
 from napari_flowsr.widgets.parts.fields import Bindings
 from napari_flowsr.widgets.parts.layer_box import LayerBox
@@ -210,10 +211,10 @@ class EditForm(QWidget):
     """
 
     restore_clicked = Signal()
+    page_made = Signal(object)
+    """A page is there that was not before."""
 
-    def __init__(
-        self, session: EditSession, viewer: Any, pages: Sequence[type]
-    ) -> None:
+    def __init__(self, session: EditSession, viewer: Any, pages: Sequence[Any]) -> None:
         super().__init__()
         self.session = session
         self.bindings = bindings = Bindings(session)
@@ -229,14 +230,12 @@ class EditForm(QWidget):
         self.history = HistoryBar()
         self.tool, self.stack = QComboBox(), _Stack()
         self.tool.setStyleSheet("font-weight: bold;")
-        self.pages: list[Any] = []
-        for make in pages:
-            page = make(session, viewer)
-            self.pages.append(page)
-            self.tool.addItem(page.title)
-            self.stack.addWidget(page)
-            # Fields of it may come and go.
-            page.changed.connect(self.stack.updateGeometry)
+        self._viewer = viewer_reference(viewer)
+        self._kinds = {kind.title: kind for kind in pages}
+        self._made: dict[str, Any] = {}
+        self._is_released = False
+        for title in self._kinds:
+            self.tool.addItem(title)
         self.tool.currentIndexChanged.connect(self._tool_changed)
         session.events.page.connect(self._show_page)
         self._show_page(session.page)
@@ -259,22 +258,44 @@ class EditForm(QWidget):
     @property
     def page(self) -> Any:
         """The page that is shown."""
-        return self.pages[self.stack.currentIndex()]
+        return self.stack.currentWidget()
+
+    @property
+    def made(self) -> list[Any]:
+        """Pages that are there."""
+        return list(self._made.values())
+
+    @property
+    def pages(self) -> list[Any]:
+        """All pages; those that were not shown yet are made now."""
+        return [self.page_of(title) for title in self._kinds]
 
     def page_of(self, title: str) -> Any:
-        """The page of a title, or ``None``."""
-        return next((x for x in self.pages if x.title == title), None)
+        """The page of a title, made now if it was not shown yet; or ``None``."""
+        if title in self._kinds and title not in self._made:
+            self._make(title)
+        return self._made.get(title)
+
+    def _make(self, title: str) -> None:
+        # When it is shown: to make and to style all of them would keep the dock back.
+        page = self._made[title] = self._kinds[title](self.session, self._viewer())
+        self.stack.addWidget(page)
+        # Fields of it may come and go.
+        page.changed.connect(self.stack.updateGeometry)
+        if self._is_released:
+            self._let_go(page)
+        self.page_made.emit(page)
 
     def _tool_changed(self, index: int) -> None:
-        self.session.page = self.pages[index].title
+        self.session.page = self.tool.itemText(index)
 
     def _show_page(self, title: str) -> None:
         page = self.page_of(title)
         if page is None:
-            self._tool_changed(self.stack.currentIndex())
+            self._tool_changed(self.tool.currentIndex())
         else:
             self.stack.setCurrentWidget(page)
-            self.tool.setCurrentIndex(self.stack.currentIndex())
+            self.tool.setCurrentText(title)
 
     def show_problems(self, problems: dict[str, str]) -> None:
         """Mark bad fields."""
@@ -290,6 +311,11 @@ class EditForm(QWidget):
         """Disconnect from the viewer."""
         self.input.release()
         self.marking.release()
-        for page in self.pages:
-            if hasattr(page, "release"):
-                page.release()
+        self._is_released = True
+        for page in self._made.values():
+            self._let_go(page)
+
+    @staticmethod
+    def _let_go(page: Any) -> None:
+        if hasattr(page, "release"):
+            page.release()
