@@ -23,8 +23,8 @@ from napari_flowsr import load_model, posterior
 from napari_flowsr.data.degrade import degrade
 from napari_flowsr.data.source import find_files, read_planes
 from napari_flowsr.inference.typical import calibrated, describe
-from napari_flowsr.io.checkpoint import describe_anew
 from napari_flowsr.io.collection import builtin_folder
+from napari_flowsr.io.header import describe_anew
 from napari_flowsr.io.images import read_image
 
 if TYPE_CHECKING:

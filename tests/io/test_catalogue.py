@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
 from napari_flowsr.io import catalogue, importing
@@ -112,7 +113,11 @@ def test_a_given_licence_stands(tmp_path: Path) -> None:
 def test_a_licence_can_be_stated_later(tmp_path: Path) -> None:
     path = own_file(tmp_path, licence="not stated")
     before = importing.import_file(path, "own")
-    after = importing.state_licence("own", "MIT")
+    weights = load_file(before.path)
+    after = catalogue.state_licence("own", "MIT")
+    kept = load_file(after.path)
+    assert weights.keys() == kept.keys()
+    assert all(torch.equal(weights[name], kept[name]) for name in kept)
     assert after.licence == "MIT"
     header = read_header(after.path)
     assert header is not None
@@ -121,9 +126,9 @@ def test_a_licence_can_be_stated_later(tmp_path: Path) -> None:
     assert old.with_(sha256="", licence="") == new.with_(sha256="", licence="")
     for name, licence in (("micro-2x", "MIT"), ("own", "  ")):
         with pytest.raises(OptionError, match="imported model"):
-            importing.state_licence(name, licence)
+            catalogue.state_licence(name, licence)
     with pytest.raises(ModelNotFoundError, match="imported"):
-        importing.state_licence("nobody", "MIT")
+        catalogue.state_licence("nobody", "MIT")
 
 
 def test_learned_priors_are_listed_described_and_removed(tmp_path: Path) -> None:
@@ -138,7 +143,7 @@ def test_learned_priors_are_listed_described_and_removed(tmp_path: Path) -> None
     assert found["kind"] == "prior"
     assert found["inferred"]["depth"] == 1
     assert found["notices"]
-    assert importing.state_licence("rrdb-LP", "CC0-1.0").licence == "CC0-1.0"
+    assert catalogue.state_licence("rrdb-LP", "CC0-1.0").licence == "CC0-1.0"
     assert read_prior(entry.path).licence == "CC0-1.0"
     with pytest.raises(OptionError, match="assumption of window"):
         importing.import_file(path, "again", assume={"window": 8})

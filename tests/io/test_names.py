@@ -69,13 +69,13 @@ def test_of_two_of_a_name_the_kind_tells_which(
     with pytest.raises(OptionError, match="a model and a learned prior"):
         catalogue.remove("same")
     with pytest.raises(OptionError, match="a model and a learned prior"):
-        importing.state_licence("same", "MIT")
-    assert importing.state_licence("same", "MIT", "prior").path == of_prior
+        catalogue.state_licence("same", "MIT")
+    assert catalogue.state_licence("same", "MIT", "prior").path == of_prior
     assert prior_header(of_prior)["licence"] == "MIT"
     header = read_header(of_model)
     assert header is not None
     assert header.card.licence == "not stated"
-    assert importing.state_licence("same", "BSD", kind="model").path == of_model
+    assert catalogue.state_licence("same", "BSD", kind="model").path == of_model
     catalogue.remove("same", "prior")
     assert of_model.exists()
     assert not of_prior.exists()

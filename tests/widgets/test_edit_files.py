@@ -128,6 +128,7 @@ def test_what_cannot_be_written_or_read_is_told(qtbot, edited, make_tiny, tmp_pa
     (tmp_path / "bad.flowsr").write_bytes(b"no such thing")
     count = len(viewer.layers)
     dock.files._try(dock.files.open, str(tmp_path / "bad.flowsr"))
+    finish(qtbot, dock)
     assert "bad.flowsr" in dock.bar.status.text()
     unlike = make_tiny(name="other")
     other = Model(dataclasses.replace(unlike.card, sha256="1" * 64), unlike.flow)

@@ -6,7 +6,7 @@ import pytest
 from docks import prior_file
 from napari.components import ViewerModel
 
-from napari_flowsr.io import importing
+from napari_flowsr.io import catalogue, importing
 from napari_flowsr.io.catalogue import licence_notice
 from napari_flowsr.widgets import upscale_dock
 from napari_flowsr.widgets._models import changes
@@ -42,7 +42,7 @@ def test_the_warning_stands_below_the_prior(dock):
     dock.session.prior_model = "no-such-prior"
     assert not warning.isVisibleTo(dock)
     dock.session.prior_model = "lp"
-    importing.state_licence("lp", "CC0-1.0")
+    catalogue.state_licence("lp", "CC0-1.0")
     changes.models.emit()
     assert not warning.isVisibleTo(dock)
 

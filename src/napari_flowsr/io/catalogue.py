@@ -1,4 +1,4 @@
-"""Models and learned priors as people meet them: listed, named, removed.
+"""Models and learned priors as people meet them: listed, described, removed.
 
 Headers tell all of it, so that docks list models without torch; `io.importing` reads
 the rest of the files. Command line and Models dock share both.
@@ -12,12 +12,13 @@ from pathlib import Path
 
 from napari_flowsr.errors import ModelNotFoundError, OptionError
 from napari_flowsr.io import collection, prior_files
-from napari_flowsr.io.names import check_kind
+from napari_flowsr.io.header import describe_anew
+from napari_flowsr.io.names import KINDS, check_kind
 from napari_flowsr.models._registry import is_deterministic
 from napari_flowsr.models.card import NOT_STATED, ModelCard, is_stated
 
 __all__ = ["Entry", "cleaned_licence", "entries", "licence_notice", "notices"]
-__all__ += ["proposed_name", "remove"]
+__all__ += ["proposed_name", "remove", "state_licence"]
 
 _LONGEST_LICENCE = 300
 
@@ -120,6 +121,40 @@ def remove(name: str, kind: str | None = None) -> None:
             f"{', '.join(prior_files.prior_names()) or 'none'}."
         )
     collection.remove_model(name)
+
+
+def state_licence(name: str, licence: str, kind: str | None = None) -> Entry:
+    """Write into an imported model or prior which licence its weights have.
+
+    Parameters
+    ----------
+    name, kind
+        As `remove`.
+    licence : str
+        Its name.
+
+    Raises
+    ------
+    OptionError
+        If it is built in, or the text is empty or too long.
+    """
+    text = cleaned_licence(licence)
+    wanted = (name, check_kind(name, kind))
+    entry = next((e for e in entries() if (e.name, e.kind) == wanted), None)
+    if entry is None:
+        raise ModelNotFoundError(
+            f"No {KINDS[kind or 'model']} {name!r} is imported. Import it first."
+        )
+    if entry.is_built_in or text is None:
+        raise OptionError(
+            f"The licence of {name!r} is to be {licence!r}; give the name of a "
+            "licence, and an imported model: those of built-in ones stay."
+        )
+    if entry.card is None:
+        prior_files.describe_prior(name, text)
+    else:
+        describe_anew(entry.path, entry.card.with_(licence=text))
+    return next(e for e in entries() if (e.name, e.kind) == wanted)
 
 
 # --- names and licences ---------------------------------------------------------

@@ -7,7 +7,6 @@ in it is executed. Files of other programs go through `io.foreign`.
 
 from __future__ import annotations
 
-import json
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionErro
 from napari_flowsr.io import foreign
 from napari_flowsr.io.atomic import atomic_path
 from napari_flowsr.io.content import file_sha256
-from napari_flowsr.io.header import CARD, FORMAT_VERSION, KEY, Header, read_header
+from napari_flowsr.io.header import KEY, Header, description, read_header
 from napari_flowsr.models._registry import build, config_dict
 from napari_flowsr.models.card import Model, ModelCard
 
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 
     from napari_flowsr.core.flow import ConditionalFlow
 
-__all__ = ["Header", "build_with", "describe_anew", "file_sha256", "load_weights"]
-__all__ += ["read_header", "read_model", "save_model"]
+__all__ = ["Header", "build_with", "file_sha256", "load_weights", "read_header"]
+__all__ += ["read_model", "save_model"]
 
 Network = TypeVar("Network", bound=nn.Module)
 # Weights of a network beyond those of its file, so that the tensors that are missing
@@ -82,43 +81,8 @@ def save_model(
         stored = tensor.to(dtype) if tensor.is_floating_point() else tensor
         tensors[name] = stored.detach().cpu().contiguous()
     check_finite(tensors, path)
-    _write(path, tensors, flow.family, config_dict(flow.config), card)
-
-
-def describe_anew(path: str | Path, card: ModelCard) -> None:
-    """Replace the card in a file of ours; weights and their storage stay.
-
-    Raises
-    ------
-    CheckpointError
-        If it is no file of ours, or damaged.
-    ExportError
-        If the file cannot be written.
-    """
-    path = Path(path)
-    header = read_header(path)
-    if header is None:
-        raise CheckpointError(
-            f"{path.name} was not written by napari-flowsr: it has no card. Import it."
-        )
-    _write(path, load_file(path), header.family, header.config, card)
-
-
-def _write(
-    path: Path,
-    tensors: Mapping[str, Tensor],
-    family: str,
-    config: Mapping[str, Any],
-    card: ModelCard,
-) -> None:
-    plain_card = CARD.dump_python(card, mode="json", exclude={"sha256", "prior"})
-    about = {
-        "format": FORMAT_VERSION,
-        "family": family,
-        "config": dict(config),
-        "card": plain_card,
-    }
-    data = save(dict(tensors), metadata={KEY: json.dumps(about, sort_keys=True)})
+    told = description(flow.family, config_dict(flow.config), card)
+    data = save(tensors, metadata={KEY: told})
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 

@@ -1,4 +1,4 @@
-"""Header of a model file: read without its weights, and checked.
+"""Header of a model file: read without its weights and checked, and written anew.
 
 A ``.safetensors`` file begins with the length of a JSON object, and with that object;
 ours says family, configuration and card under `KEY` of its metadata.
@@ -6,6 +6,7 @@ ours says family, configuration and card under `KEY` of its metadata.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from napari_flowsr.errors import CheckpointError, OptionError
+from napari_flowsr.io.atomic import atomic_path
 from napari_flowsr.io.untrusted import parse_json
 from napari_flowsr.models.card import ModelCard
 
-__all__ = ["CARD", "FORMAT_VERSION", "KEY", "Header", "read_header"]
-__all__ += ["read_metadata"]
+__all__ = ["FORMAT_VERSION", "KEY", "Header", "describe_anew", "description"]
+__all__ += ["read_header", "read_metadata", "write_metadata"]
 
 FORMAT_VERSION = 1
 KEY = "napari-flowsr"
@@ -85,6 +87,37 @@ def _read(path: Path, *_: int) -> Header | None:
     )
 
 
+def description(family: str, config: Mapping[str, Any], card: ModelCard) -> str:
+    """What a file of ours says about itself, under `KEY`."""
+    plain = CARD.dump_python(card, mode="json", exclude={"sha256", "prior"})
+    about = {
+        "format": FORMAT_VERSION,
+        "family": family,
+        "config": dict(config),
+        "card": plain,
+    }
+    return json.dumps(about, sort_keys=True)
+
+
+def describe_anew(path: str | Path, card: ModelCard) -> None:
+    """Replace the card in a file of ours; weights and their storage stay.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no file of ours, or damaged.
+    ExportError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    header = read_header(path)
+    if header is None:
+        raise CheckpointError(
+            f"{path.name} was not written by napari-flowsr: it has no card. Import it."
+        )
+    write_metadata(path, {KEY: description(header.family, header.config, card)})
+
+
 def _check(header: Header) -> None:
     """Raise `ValueError` for a card that contradicts the header or itself."""
     card = header.card
@@ -138,6 +171,29 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     if end + 8 + length > size:
         raise _truncated(path)
     return metadata
+
+
+def write_metadata(path: Path, changes: Mapping[str, str]) -> None:
+    """Change entries of a safetensors file's metadata; all else stays bit for bit.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no such file, or damaged.
+    ExportError
+        If it cannot be written.
+    """
+    known = read_metadata(path)
+    if known is None:
+        raise CheckpointError(f"{path.name} is no .safetensors file. Import it anew.")
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = parse_json(data[8:start]) | {"__metadata__": {**known, **changes}}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors are aligned
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(memoryview(data)[start:])
 
 
 def _end(header: dict[str, Any]) -> int:

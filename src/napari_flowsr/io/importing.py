@@ -1,4 +1,4 @@
-"""Model files and learned priors read: inspected, imported, given a licence.
+"""Model files and learned priors read: inspected, imported.
 
 Command line and Models dock share it. Nothing here needs a network; see `io.download`.
 """
@@ -19,10 +19,9 @@ from napari_flowsr.io.catalogue import (
     notices,
     proposed_name,
 )
-from napari_flowsr.io.checkpoint import describe_anew, read_model
+from napari_flowsr.io.checkpoint import read_model
 from napari_flowsr.io.content import file_sha256
 from napari_flowsr.io.header import read_header
-from napari_flowsr.io.names import KINDS, check_kind
 from napari_flowsr.models.card import is_stated
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from napari_flowsr.models.card import Model
 
 __all__ = ["holds_prior", "import_file", "inspect_file", "known_licence"]
-__all__ += ["state_licence"]
 
 # --- inspecting -----------------------------------------------------------------
 
@@ -175,37 +173,3 @@ def import_file(
         path, name, assume=assume, overwrite=overwrite, licence=licence, source=source
     )
     return Entry(name, "model", collection.find_model(name), False, card.licence, card)
-
-
-def state_licence(name: str, licence: str, kind: str | None = None) -> Entry:
-    """Write into an imported model or prior which licence its weights have.
-
-    Parameters
-    ----------
-    name, kind
-        As `remove`.
-    licence : str
-        Its name.
-
-    Raises
-    ------
-    OptionError
-        If it is built in, or the text is empty or too long.
-    """
-    text = cleaned_licence(licence)
-    wanted = (name, check_kind(name, kind))
-    entry = next((e for e in entries() if (e.name, e.kind) == wanted), None)
-    if entry is None:
-        raise ModelNotFoundError(
-            f"No {KINDS[kind or 'model']} {name!r} is imported. Import it first."
-        )
-    if entry.is_built_in or text is None:
-        raise OptionError(
-            f"The licence of {name!r} is to be {licence!r}; give the name of a "
-            "licence, and an imported model: those of built-in ones stay."
-        )
-    if entry.card is None:
-        priors.describe_prior(name, text)
-    else:
-        describe_anew(entry.path, entry.card.with_(licence=text))
-    return next(e for e in entries() if (e.name, e.kind) == wanted)

@@ -10,10 +10,10 @@ import re
 from pathlib import Path
 
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError
-from napari_flowsr.io.header import read_metadata
+from napari_flowsr.io.header import read_metadata, write_metadata
 
-__all__ = ["builtin_prior_folder", "find_prior", "prior_folder", "prior_header"]
-__all__ += ["prior_names"]
+__all__ = ["builtin_prior_folder", "describe_prior", "find_prior", "prior_folder"]
+__all__ += ["prior_header", "prior_names"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
@@ -63,3 +63,8 @@ def find_prior(name_or_path: str | Path) -> Path:
         f"There is no learned prior {text!r}.{hint} Known are "
         f"{', '.join(known) or 'none'}; a path of its file works too."
     )
+
+
+def describe_prior(name: str, licence: str) -> None:
+    """Write into an imported prior's file which licence its weights have."""
+    write_metadata(prior_folder() / f"{name}.safetensors", {"licence": licence})

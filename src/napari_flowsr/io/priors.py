@@ -42,7 +42,7 @@ from napari_flowsr.models.learned_prior_published import (
     remap,
 )
 
-__all__ = ["Prior", "builtin_prior_folder", "describe_prior", "find_prior"]
+__all__ = ["Prior", "builtin_prior_folder", "find_prior"]
 __all__ += ["import_prior", "prior_folder", "prior_header", "prior_names", "read_prior"]
 __all__ += ["with_prior", "write_prior"]
 
@@ -206,11 +206,6 @@ def import_prior(
     check_new_name(name, "prior", overwrite=overwrite)
     _keep(path, name, licence)
     return name
-
-
-def describe_prior(name: str, licence: str) -> None:
-    """Write into an imported prior's file which licence its weights have."""
-    _keep(prior_folder() / f"{name}.safetensors", name, licence)
 
 
 def _keep(path: Path, name: str, licence: str | None) -> None:

@@ -143,17 +143,18 @@ class EditFiles(QObject):
 
         Raises
         ------
-        FlowSRError
-            The file cannot be read, or another run is going on.
+        OptionError
+            Another run is going on. What is wrong with the file the dock tells, as
+            errors of any run.
         """
-        from napari_flowsr.io.flowsr_file import load_edit
-
         dock, file = self._there(), Path(path)
-        edit = load_edit(file)
         session = dock.session
         chosen, device = session.model, session.device
 
         def events() -> Iterator[Any]:
+            from napari_flowsr.io.flowsr_file import load_edit
+
+            edit = load_edit(file)
             model = _model_of(edit, chosen, device)
             yield _Opened(file, edit, _decoded(edit, model, device), model)
 

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.io.atomic import make_folder
-from napari_flowsr.io.catalogue import Entry, remove
+from napari_flowsr.io.catalogue import Entry, remove, state_licence
 from napari_flowsr.io.collection import user_folder
 from napari_flowsr.widgets._bridge import Bridge
 from napari_flowsr.widgets._ending import when_destroyed
@@ -167,8 +167,6 @@ class ModelsDock(QWidget):
         self, name: str, licence: str, *, kind: str | None = None
     ) -> None:
         """Write into an imported model which licence its weights have."""
-        from napari_flowsr.io.importing import state_licence
-
         entry = self.list.entry_of(name, kind)
         state_licence(name, licence, kind=kind if entry is None else entry.kind)
         self.say(f"The licence of '{name}' was written into its file.")
