@@ -19,6 +19,7 @@ from napari_flowsr.io.images import read_image
 from napari_flowsr.io.provenance import NAMESPACE, record
 from napari_flowsr.widgets import _export_questions
 from napari_flowsr.widgets._run import Failed
+from napari_flowsr.widgets._viewer import layer_events
 from napari_flowsr.widgets.export_dock import ExportDock
 
 SAMPLE = record(
@@ -249,9 +250,7 @@ def test_a_deleted_dock_follows_no_more(qtbot, viewer):
     """Python's half may outlive Qt's, so weak references alone do not disconnect."""
 
     def followers():
-        events = viewer.layers.events
-        emitters = (events.inserted, events.removed, events.reordered)
-        return [len(emitter.callbacks) for emitter in emitters]
+        return [len(emitter.callbacks) for emitter in layer_events(viewer)]
 
     before = followers()
     widget = ExportDock(viewer)
