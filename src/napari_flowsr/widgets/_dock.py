@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_flowsr.errors import FlowSRError, OptionError
@@ -21,7 +21,7 @@ from napari_flowsr.widgets._calibration import (
     takes_pixel_size,
 )
 from napari_flowsr.widgets._devices import are_known, news
-from napari_flowsr.widgets._ending import when_destroyed
+from napari_flowsr.widgets._ending import LeavingWidget, when_destroyed
 from napari_flowsr.widgets._geometry import resolve_roi
 from napari_flowsr.widgets._layers import UPSCALE, Source, own_layers
 from napari_flowsr.widgets._run import Failed, Job, Stopped
@@ -60,7 +60,7 @@ class _Tenure:
         self.drop_preview()
 
 
-class RunDock(QWidget):
+class RunDock(LeavingWidget):
     """A form, a line of doubt, buttons to compare, Run and Cancel.
 
     A kind of dock gives its name and form, prepares a run (`_prepare`) and shows what
@@ -357,13 +357,3 @@ class RunDock(QWidget):
             self.form.release()
             if self.viewer is not None:
                 self.compare.release()
-
-    def closeEvent(self, event: Any) -> None:
-        self.leave()
-        super().closeEvent(event)
-
-    def event(self, event: Any) -> bool:
-        # napari does not close the widget of a dock that is closed: it takes it out.
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.leave()
-        return bool(super().event(event))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import napari.viewer
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_flowsr.errors import FlowSRError, OptionError
+from napari_flowsr.widgets._ending import LeavingWidget
 from napari_flowsr.widgets._export import Export, named_targets, write_all
 from napari_flowsr.widgets._export_questions import (
     FormatBox,
@@ -55,7 +56,7 @@ def _write(exports: list[Export], targets: list[Path], overwrite: bool) -> Any:
         return Failed(error)
 
 
-class ExportDock(QWidget):
+class ExportDock(LeavingWidget):
     """Choose layers and a format, and write them; or upscale files without a layer.
 
     Parameters
@@ -311,16 +312,6 @@ class ExportDock(QWidget):
         """Stop the batch; what is complete of it stays."""
         if self._batch is not None:
             self._batch.leave()
-
-    def closeEvent(self, event: Any) -> None:
-        self.leave()
-        super().closeEvent(event)
-
-    def event(self, event: Any) -> bool:
-        # napari does not close the widget of a dock that is closed: it takes it out.
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.leave()
-        return bool(super().event(event))
 
 
 def _wrapped(text: str) -> QLabel:

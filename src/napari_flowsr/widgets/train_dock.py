@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout
 
 from napari_flowsr.data.files import ArrayImage
 from napari_flowsr.errors import FlowSRError, OptionError
 from napari_flowsr.training.recipe import scale_of
 from napari_flowsr.widgets import _devices, _train_job
+from napari_flowsr.widgets._ending import LeavingWidget
 from napari_flowsr.widgets._geometry import layer_array, layer_axes
 from napari_flowsr.widgets._models import changes
 from napari_flowsr.widgets._preferences import read_preferences
@@ -38,7 +38,7 @@ __all__ = ["TrainDock"]
 _REDRAW = 1.0  # seconds; to draw curves costs what the training could use
 
 
-class TrainDock(QWidget):
+class TrainDock(LeavingWidget):
     """Choose images and a preset; watch a model learn.
 
     Unlike the docks on `widgets._dock.RunDock` this one does not own its run, which
@@ -323,16 +323,6 @@ class TrainDock(QWidget):
                 "The training goes on. Open the Train dock again to see it, or to stop "
                 "it."
             )
-
-    def closeEvent(self, event: Any) -> None:
-        self.leave()
-        super().closeEvent(event)
-
-    def event(self, event: Any) -> bool:
-        # napari does not close the widget of a dock that is closed: it takes it out.
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.leave()
-        return bool(super().event(event))
 
 
 def _act(action: weakref.WeakMethod[Any], *_: Any) -> None:
