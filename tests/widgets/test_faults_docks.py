@@ -20,13 +20,13 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QWidget
 
 from napari_flowsr.errors import OptionError
-from napari_flowsr.inference import rescale
+from napari_flowsr.inference import rescale, restore
 from napari_flowsr.io import collection
 from napari_flowsr.io.checkpoint import save_model
 from napari_flowsr.models.card import Model, ModelCard
 from napari_flowsr.models.compact import Compact
 from napari_flowsr.models.hcflow_rescale import HCFlowRescale, HCFlowRescaleConfig
-from napari_flowsr.widgets import _layers, _rescale, _restore, _upscale
+from napari_flowsr.widgets import _layers, _rescale, _upscale
 from napari_flowsr.widgets.edit_dock import EditDock
 from napari_flowsr.widgets.export_dock import ExportDock
 from napari_flowsr.widgets.models_dock import ModelsDock
@@ -260,7 +260,7 @@ STAGES = {
     "decoding": network,
     "combining": lambda tool: {
         "upscale": (_upscale, "make_outputs"),
-        "restore": (_restore, "restored_record"),
+        "restore": (restore, "restored_record"),
         "rescale": (_rescale, "output_geometry"),
     }[tool],
 }
