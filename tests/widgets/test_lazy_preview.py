@@ -21,6 +21,7 @@ from napari_flowsr.widgets._export import Export
 from napari_flowsr.widgets._in_view import shown_part
 from napari_flowsr.widgets._lazy import IN_VIEW
 from napari_flowsr.widgets._upscale import Request
+from napari_flowsr.widgets._viewer import camera_of
 from napari_flowsr.widgets.upscale_dock import UpscaleDock
 
 
@@ -406,10 +407,12 @@ def test_a_dock_that_is_gone_leaves_nothing(qtbot, viewer, model):
 
 
 def test_the_canvas_cuts_what_napari_keeps_of_a_wider_view(qtbot, dock, viewer):
+    if not hasattr(viewer, "canvas"):
+        pytest.skip("napari before 0.9 does not tell the size of its canvas")
     preview = opened(qtbot, dock)
     look_at(preview, (0, 599), (0, 679))
     viewer.canvas.size = (100, 200)
-    camera = viewer.scene.camera
+    camera = camera_of(viewer)
     camera.center, camera.zoom = (0, 53, 54), 4.0  # 4 pixels of the canvas are 1 µm
     geometry = preview._run.image.geometry
     plane, box = shown_part(viewer, preview.layer, geometry)

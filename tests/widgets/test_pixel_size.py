@@ -14,6 +14,7 @@ from napari_flowsr.widgets._calibration import (
     takes_pixel_size,
 )
 from napari_flowsr.widgets._geometry import output_geometry, whole_box
+from napari_flowsr.widgets._viewer import camera_of
 from napari_flowsr.widgets.upscale_dock import UpscaleDock
 
 C, S = np.cos(0.6), np.sin(0.6)
@@ -95,7 +96,7 @@ def dock(qtbot, viewer, model):
 
 
 def test_input_and_outputs_have_equal_extents(qtbot, dock, viewer):
-    cells, camera = viewer.layers["cells"], viewer.scene.camera
+    cells, camera = viewer.layers["cells"], camera_of(viewer)
     run(qtbot, dock)
     camera.center, camera.zoom = (8.0, 10.0), 3.0
     dock.session.pixel_size_um = 0.1
