@@ -35,7 +35,8 @@ class ConvNorm(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, kernel: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(0.05 * torch.randn(c_out, c_in, kernel, kernel))
+        weight = torch.empty(c_out, c_in, kernel, kernel).normal_(0, 0.05)
+        self.weight = nn.Parameter(weight)
         self.actnorm = ActNorm(c_out)
 
     def forward(self, x: Tensor, u: Tensor | None = None) -> Tensor:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from napari_flowsr.core.layout import laid_out
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError, OptionError
@@ -184,7 +185,8 @@ def build_with(
         As ``make`` does.
     """
     try:
-        with torch.device("meta"), _no_more_weights_than(len(tensors)):
+        limited = _no_more_weights_than(len(tensors))
+        with torch.device("meta"), _NothingDrawn(), limited:
             _check_tensors(make(), tensors, path, label)
         network = make()
     except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError,
@@ -196,6 +198,26 @@ def build_with(
         ) from error
     load_weights(network, tensors, path, label)
     return network
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Within, random numbers are not drawn, and the tensors for them have any values.
+
+    To draw them on a device without memory torch loads its compiler, which takes longer
+    than all the rest of loading a model.
+    """
+
+    _NEW = frozenset({torch.randn, torch.rand})
+    _IN_PLACE = frozenset({Tensor.normal_, Tensor.uniform_})
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in self._NEW:
+            kwargs.pop("generator", None)
+            return torch.empty(*args, **kwargs)
+        return args[0] if func in self._IN_PLACE else func(*args, **kwargs)
 
 
 @contextmanager
