@@ -103,7 +103,8 @@ def nearest(image, size):
 
 def wide(viewer):
     """A canvas that shows everything, whatever the layer's corners are."""
-    viewer.canvas.size = (5000, 5000)
+    if hasattr(viewer, "canvas"):  # napari 0.9; before, nothing is clipped to it
+        viewer.canvas.size = (5000, 5000)
 
 
 # --- the layer ----------------------------------------------------------------
