@@ -21,7 +21,6 @@ from napari_flowsr.inference.free_memory import free_memory
 from napari_flowsr.inference.intensity import cast, strips
 from napari_flowsr.inference.lazy_level import LazyLevel
 from napari_flowsr.inference.source import Source, plane_view
-from napari_flowsr.inference.store import SHARE
 
 if TYPE_CHECKING:
     from napari_flowsr.inference.lazy import SampleTiles
@@ -36,6 +35,7 @@ Key = tuple[int, "Tile"]
 
 _SMALLEST_SIDE = 512
 _AT_ONCE = 1 << 22  # pixels of an input on disk that a read in the main thread may take
+_SHARE = 0.125  # of the free memory that computed tiles may take
 _OVERVIEWS = 32  # planes whose overview is held
 
 
@@ -76,7 +76,7 @@ class LazyImage:
         Of input and result.
     budget : int, optional
         Bytes of computed tiles that are held; of those out of view the ones that were
-        not seen for longest go first. Default: as much as a result in memory may take.
+        not seen for longest go first. Default: an eighth of the free memory.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class LazyImage:
     ) -> None:
         self.array, self.geometry = array, geometry
         self.dtype: np.dtype[Any] = array.dtype.newbyteorder("=")
-        self._budget = int(SHARE * free_memory()) if budget is None else budget
+        self._budget = int(_SHARE * free_memory()) if budget is None else budget
         self._sizes = [geometry.hr_size]
         while max(self._sizes[-1]) > _SMALLEST_SIDE and min(self._sizes[-1]) > 1:
             height, width = self._sizes[-1]

@@ -18,8 +18,11 @@ __all__ = ["FOLDER", "new_array"]
 
 FOLDER = "NAPARI_FLOWSR_SCRATCH"
 """Environment variable: where large results are kept while they are in use."""
-SHARE = 0.125
-"""Part of the free memory that one array may take; a larger one goes to a file."""
+SHARE = 1 / 32
+"""Part of the free memory that one array may take; a larger one goes to a file.
+
+A run has several: samples, mean, spread, quantiles.
+"""
 
 
 def new_array(shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> npt.NDArray[Any]:
