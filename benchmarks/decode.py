@@ -159,11 +159,12 @@ def _serve(pipe: Connection, name: str, side: int, batch: int, threads: int) -> 
     """In a process of its own: decode as asked, (way, samples) to (seconds, images)."""
     torch.set_num_threads(threads)
     case = make(name, side, batch)
-    while (asked := pipe.recv()) is not None:
-        way, samples = asked
-        began = time.perf_counter()
-        images = getattr(case, way)(samples)
-        pipe.send((time.perf_counter() - began, torch.cat(images).numpy()))
+    with contextlib.suppress(EOFError):
+        while True:
+            way, samples = pipe.recv()
+            began = time.perf_counter()
+            images = getattr(case, way)(samples)
+            pipe.send((time.perf_counter() - began, torch.cat(images).numpy()))
 
 
 @contextlib.contextmanager
@@ -173,9 +174,12 @@ def workers(*case: Any) -> Iterator[dict[str, Connection]]:
     for way in WAYS:
         pipes[way], theirs = spawn.Pipe()
         spawn.Process(target=_serve, args=(theirs, *case), daemon=True).start()
-    yield pipes
-    for pipe in pipes.values():
-        pipe.send(None)
+        theirs.close()  # so that the end of a process is an end of file
+    try:
+        yield pipes
+    finally:
+        for pipe in pipes.values():
+            pipe.close()
 
 
 def measure(pipes: dict[str, Connection], name: str, repeat: int) -> list[str]:

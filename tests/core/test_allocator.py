@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 import sys
@@ -21,10 +20,11 @@ class _Library:
 
     def __init__(self) -> None:
         self.told: list[tuple[int, ...]] = []
+        self.largest = 1 << 40
 
     def mallopt(self, what: int, value: int) -> int:
         self.told.append((what, value))
-        return 1
+        return int(value <= self.largest)
 
     def malloc_trim(self, pad: int) -> int:
         self.told.append((pad,))
@@ -72,8 +72,6 @@ def test_a_user_who_tuned_it_is_left_alone(monkeypatch, name) -> None:
     allocator._glibc.cache_clear()
     try:
         assert allocator._glibc() is None
-        with freed_memory_kept():
-            pass
     finally:
         monkeypatch.undo()
         allocator._glibc.cache_clear()
@@ -106,6 +104,10 @@ def test_glibc_does_as_it_is_told() -> None:
     assert after < 50
 
 
-def test_it_is_the_library_of_this_process() -> None:
-    library = allocator._glibc()
-    assert library is None or isinstance(library, ctypes.CDLL)
+def test_one_that_takes_no_large_threshold_is_left_alone(library) -> None:
+    assert allocator._takes_large(library)
+    assert (TRIM, allocator._USUAL[TRIM]) in library.told
+    library.told.clear()
+    library.largest = 32 << 20  # glibc before 2.35
+    assert not allocator._takes_large(library)
+    assert len(library.told) == 1

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 import napari_flowsr as flowsr
+from napari_flowsr.core import allocator
 from napari_flowsr.core.layout import laid_out
 from napari_flowsr.inference.bound import flow_on
 from napari_flowsr.io.checkpoint import read_model, save_model
@@ -53,3 +54,26 @@ def test_a_copy_in_eval_mode_is_laid_out(make_compact) -> None:
     assert copied is not flow
     for kernel in (p for p in copied.parameters() if p.ndim == 4):
         assert kernel.is_contiguous(memory_format=LAST)
+
+
+def test_a_run_that_is_dropped_half_way_gives_memory_back(
+    monkeypatch, make_compact, image
+) -> None:
+    told: list[str] = []
+
+    class Library:
+        def mallopt(self, what: int, value: int) -> int:
+            told.append("set")
+            return 1
+
+        def malloc_trim(self, pad: int) -> int:
+            told.append("trimmed")
+            return 1
+
+    monkeypatch.setattr(allocator, "_glibc", Library)
+    events = flowsr.posterior(image, make_compact(), axes="YX", device="cpu").stream(2)
+    next(events)
+    assert told
+    assert "trimmed" not in told
+    events.close()
+    assert told[-1] == "trimmed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 from napari_flowsr.errors import CheckpointError, OptionError
 from napari_flowsr.io import catalogue, collection, importing
+from napari_flowsr.io import header as header_module
 from napari_flowsr.io.checkpoint import read_header, read_model, save_model
+from napari_flowsr.io.header import describe_anew
 from napari_flowsr.models._registry import build, example_configs, families
 from napari_flowsr.models.card import ModelCard, Normalisation
 
@@ -57,6 +60,7 @@ _MALFORMED = [
     '{"__metadata__":"abc"}',
     '{"__metadata__":[1,2]}',
     '{"__metadata__":{"napari-flowsr":5}}',
+    '{"__metadata__":{"licence":["x"]}}',
     '{"a":' + "[" * 200000,
 ]
 
@@ -74,6 +78,44 @@ def test_a_malformed_header_is_named(text: str, home: Path, tmp_path: Path) -> N
             read(tmp_path / "bad.safetensors")
     _with_header(home / "models" / "bad.safetensors", text)
     assert "micro-2x" in [entry.name for entry in catalogue.entries()]
+
+
+@pytest.mark.parametrize("value", ['["x"]', "5", "null", '{"a":"b"}'])
+def test_a_prior_with_odd_metadata_is_listed_as_one_of_unknown_licence(
+    home: Path, value: str
+) -> None:
+    text = f'{{"__metadata__":{{"licence":{value},"label":"l"}}}}'
+    _with_header(home / "priors" / "odd.safetensors", text)
+    (entry,) = (e for e in catalogue.entries() if e.name == "odd")
+    assert not entry.licence_is_stated
+
+
+def test_a_card_that_was_changed_is_read_anew(path: Path) -> None:
+    """Also where size, time and number of the file are those of before."""
+    header = read_header(path)
+    assert header is not None
+    for licence in ("MIT", "BSD"):
+        before = path.stat()
+        describe_anew(path, header.card.with_(licence=licence))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        found = read_header(path)
+        assert found is not None
+        assert found.card.licence == licence
+
+
+def test_a_file_that_goes_amid_a_change_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = header_module.read_metadata
+
+    def read_and_lose(file: Path) -> Any:
+        found = real(file)
+        file.unlink()
+        return found
+
+    monkeypatch.setattr(header_module, "read_metadata", read_and_lose)
+    with pytest.raises(CheckpointError, match=r"m\.safetensors"):
+        header_module.write_metadata(path, {"a": "b"})
 
 
 def test_whatever_one_file_raises_the_others_are_listed(

@@ -117,7 +117,13 @@ def test_preferences_are_read_from_where_napari_keeps_them(saved_page, tmp_path)
     assert not saved_page._PLUGIN_SETTINGS
 
 
-@pytest.mark.parametrize("text", ["a: [", "a: 3", "- 1", "a: {tile: x}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a: [", "a: 3", "- 1", "a: {tile: x}", "a: {samples: 0}"),
+        *("a: {feather: -3.0}", "a: {uncertainty_colormap: nosuch}"),
+    ],
+)
 def test_napari_judges_an_odd_file(saved_page, tmp_path, monkeypatch, text):
     asked = []
     monkeypatch.setattr(saved_page, "get_plugin_settings", asked.append)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import numpy as np
@@ -426,6 +427,22 @@ def test_a_loss_that_is_not_finite_keeps_the_state(qtbot, dock, monkeypatch):
     assert finish(qtbot, dock).state == "failed"
     assert "not finite" in dock.bar.status.text()
     assert dock.box.record.name == "own"
+
+
+def test_without_torch_the_dock_says_so_and_is_ready(qtbot, dock, monkeypatch):
+    """As with a library of it that cannot be loaded."""
+
+    def events(self, control):
+        raise ImportError("DLL load failed while importing _C")
+
+    monkeypatch.setattr(_train_request.Request, "events", events)
+    for module in ("inference.memory", "training.state"):
+        monkeypatch.setitem(sys.modules, f"napari_flowsr.{module}", None)
+    dock.run()
+    assert finish(qtbot, dock).state == "failed"
+    assert "DLL load failed" in dock.bar.status.text()
+    dock.session.name = "own-2"
+    assert dock.bar.run.isEnabled()
 
 
 def test_a_folder_that_cannot_be_written_is_said(qtbot, dock, tmp_path):

@@ -2,7 +2,9 @@
 
 glibc takes large blocks from the system one by one and gives each back when it is
 freed, so that every activation begins with pages that have to be mapped and zeroed:
-measured, a sixth to a quarter of the time that a run takes on a CPU.
+measured, a sixth to a quarter of the time that a run takes on a CPU. In other threads
+than the main one that holds for blocks below 64 MB, the size of their heaps; the
+activations of a tile are smaller.
 """
 
 from __future__ import annotations
@@ -48,8 +50,16 @@ def _glibc() -> ctypes.CDLL | None:
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         _ = library.mallopt, library.malloc_trim, library.gnu_get_libc_version
-        return library
+        return library if _takes_large(library) else None
     return None
+
+
+def _takes_large(library: ctypes.CDLL) -> bool:
+    """Whether the thresholds may be as large as is needed: since glibc 2.35."""
+    taken = library.mallopt(_M_MMAP_THRESHOLD, _KEPT[_M_MMAP_THRESHOLD])
+    if taken:
+        _set(library, _USUAL)
+    return bool(taken)
 
 
 def _tuned() -> bool:
@@ -67,8 +77,9 @@ def _set(library: ctypes.CDLL, values: dict[int, int]) -> None:
 def freed_memory_kept() -> Iterator[None]:
     """Let this process keep what it frees until the last of these blocks ends.
 
-    Then all that is free goes back to the system. Other C libraries than glibc, and one
-    whose thresholds the user has set in the environment, are left alone.
+    Then all that is free goes back to the system. Other C libraries than glibc 2.35 and
+    later, and one whose thresholds are set in the environment (by the user, or by
+    dask.distributed for its workers), are left alone.
     """
     global _users
     library = _glibc()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-import re
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -25,7 +24,7 @@ from napari_flowsr.errors import (
 from napari_flowsr.io.atomic import atomic_path, make_folder
 from napari_flowsr.io.content import file_sha256
 from napari_flowsr.io.header import read_header
-from napari_flowsr.io.names import check_new_name
+from napari_flowsr.io.names import NAME, check_new_name
 from napari_flowsr.io.prior_files import find_prior, prior_names
 from napari_flowsr.models.card import Model, ModelCard
 
@@ -37,7 +36,6 @@ __all__ += ["list_models", "load_model", "remove_model", "user_folder"]
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = {".safetensors", ".pth", ".pt"}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 def builtin_folder() -> Path:
@@ -245,7 +243,7 @@ def export_model(name: str, target: str | Path) -> Path:
 
 def remove_model(name: str) -> None:
     """Delete an imported model; built-in ones stay."""
-    is_name = _NAME.fullmatch(name) is not None
+    is_name = NAME.fullmatch(name) is not None
     path = user_folder() / f"{name}.safetensors"
     if is_name and path.is_file():
         path.unlink()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -139,7 +140,7 @@ def _check(header: Header) -> None:
 # --- the file -------------------------------------------------------------------
 
 
-def read_metadata(path: Path) -> dict[str, Any] | None:
+def read_metadata(path: Path) -> dict[str, str] | None:
     """Metadata of a safetensors file; None if it is a file of another kind.
 
     Raises
@@ -161,6 +162,9 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
         end, metadata = _end(header), header.get("__metadata__") or {}
         if not isinstance(metadata, dict):
             raise ValueError(f"__metadata__ is a {type(metadata).__name__}")
+        for key, value in metadata.items():
+            if not isinstance(value, str):
+                raise ValueError(f"metadata {key[:60]!r} is a {type(value).__name__}")
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValueError as error:
@@ -186,14 +190,20 @@ def write_metadata(path: Path, changes: Mapping[str, str]) -> None:
     known = read_metadata(path)
     if known is None:
         raise CheckpointError(f"{path.name} is no .safetensors file. Import it anew.")
-    data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = parse_json(data[8:start]) | {"__metadata__": {**known, **changes}}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors are aligned
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.write(memoryview(data)[start:])
+    try:
+        with path.open("rb") as old:
+            length = int.from_bytes(old.read(8), "little")
+            header = parse_json(old.read(length))
+            header |= {"__metadata__": {**known, **changes}}
+            text = json.dumps(header, separators=(",", ":")).encode()
+            text += b" " * (-len(text) % 8)  # tensors are aligned
+            with atomic_path(path) as temporary, temporary.open("wb") as new:
+                new.write(len(text).to_bytes(8, "little") + text)
+                shutil.copyfileobj(old, new)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    # File systems with coarse times may not tell the new file from the old one.
+    _read.cache_clear()
 
 
 def _end(header: dict[str, Any]) -> int:

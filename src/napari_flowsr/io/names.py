@@ -11,14 +11,14 @@ __all__ = ["KINDS", "check_kind", "check_new_name", "holders"]
 KINDS = {"model": "model", "prior": "learned prior"}
 """What has a name, and what people are told that it is."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 def holders(name: str) -> tuple[str, ...]:
     """Which of `KINDS` a name stands for; two only in folders of older versions."""
     from napari_flowsr.io import collection, prior_files
 
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         return ()
     folders = {
         "model": (collection.builtin_folder(), collection.user_folder()),
@@ -74,7 +74,7 @@ def check_new_name(
     from napari_flowsr.io import collection, prior_files
 
     what = KINDS.get(kind or "model", "model").removeprefix("learned ")
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise OptionError(
             f"{name!r} cannot be a {what}'s name; up to 64 letters, digits, '.', '_', "
             "'+' and '-' can. Give another name."

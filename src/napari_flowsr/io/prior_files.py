@@ -6,16 +6,14 @@ Neither tensors nor torch are needed for it.
 from __future__ import annotations
 
 import difflib
-import re
 from pathlib import Path
 
 from napari_flowsr.errors import CheckpointError, ModelNotFoundError
 from napari_flowsr.io.header import read_metadata, write_metadata
+from napari_flowsr.io.names import NAME
 
 __all__ = ["builtin_prior_folder", "describe_prior", "find_prior", "prior_folder"]
 __all__ += ["prior_header", "prior_names"]
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 def prior_header(path: Path) -> dict[str, str]:
@@ -51,7 +49,7 @@ def find_prior(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
     for folder in (builtin_prior_folder(), prior_folder()):
         named = folder / f"{text}.safetensors"
-        if _NAME.fullmatch(text) and named.is_file():
+        if NAME.fullmatch(text) and named.is_file():
             return named
     path = Path(text).expanduser()
     if path.is_file():

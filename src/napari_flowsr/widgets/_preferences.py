@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,25 @@ def _saved() -> Preferences | None:
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
         return None  # napari says what is wrong with it
     known = {one.name: type(one.default) for one in fields(Preferences)}
-    if any(type(found[name]) is not known[name] for name in found if name in known):
-        return None
-    return Preferences(**{name: found[name] for name in found if name in known})
+    found = {name: found[name] for name in found if name in known}
+    limits = _limits() if found else {}
+    for name, value in found.items():
+        if type(value) is not known[name] or not _is_within(value, limits[name]):
+            return None
+    return Preferences(**found)
+
+
+def _limits() -> dict[str, dict[str, Any]]:
+    """What the manifest says of each preference."""
+    text = files("napari_flowsr").joinpath("napari.yaml").read_text("utf-8")
+    pages = yaml.safe_load(text)["contributions"]["configurations"]
+    return {k: v for page in pages.values() for k, v in page["properties"].items()}
+
+
+def _is_within(value: Any, limits: dict[str, Any]) -> bool:
+    if "enum" in limits:
+        return value in limits["enum"]
+    return bool(limits["minimum"] <= value <= limits["maximum"])
 
 
 def _may_set(variable: str) -> bool:
@@ -96,8 +113,7 @@ def keep_brush(name: str, value: float) -> None:
 def read_preferences() -> Preferences:
     """Preferences as they are now.
 
-    napari has pages for plugins from 0.9 on. Before that, and where the plugin is not
-    registered (a script that imports a dock by itself), the defaults hold.
+    napari has pages for plugins from 0.9 on; before that the defaults hold.
     """
     saved = _saved()
     if saved is not None:

@@ -238,10 +238,13 @@ class Training:
 
     def _note(self) -> None:
         """Write what is needed to take it up; the run goes on where that fails."""
+        state = state_path(self.record.output)
+        if not state.is_file():  # it ended before anything began
+            return
         from napari_flowsr.training.state import read_step
 
         try:
-            saved = read_step(state_path(self.record.output))
+            saved = read_step(state)
             if saved is not None:
                 self.record.with_(
                     step=saved, total=self.total, curves=self.curves

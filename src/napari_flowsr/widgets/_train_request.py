@@ -139,15 +139,17 @@ def _gathered(events: Generator[TrainEvent, None, None]) -> Generator[Any, None,
 
 def in_words(error: Exception) -> str:
     """What went wrong and what to do."""
-    from napari_flowsr.inference.memory import is_out_of_memory
-
     if isinstance(error, FlowSRError):
         return str(error)
+    if isinstance(error, ImportError):
+        return f"{error}. Install napari-flowsr anew."
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename or ''}. Check the disk."
+    from napari_flowsr.inference.memory import is_out_of_memory
+
     if is_out_of_memory(error):
         return (
             "Out of memory while the images were prepared. Train on fewer or smaller "
             "layers, or close other programs."
         )
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}: {error.filename or ''}. Check the disk."
     return f"{type(error).__name__}: {error}"
