@@ -244,6 +244,9 @@ def test_latents_are_asked_for(dock, tmp_path):
     assert "There is no file" in dock.bar.run.toolTip()
     with pytest.raises(OptionError, match="There is no file"):
         dock.run()
+    dock.session.latents = np.zeros(4)
+    assert "of type ndarray" in dock.bar.run.toolTip()
+    assert not dock.form.latents.save.isEnabled()
     dock.session.detail = "sampled"
     assert dock.bar.run.isEnabled()
 

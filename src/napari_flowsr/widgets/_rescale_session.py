@@ -19,7 +19,8 @@ from napari_flowsr.models.card import Model, ModelCard
 from napari_flowsr.widgets._checks import card_of, check_image_layer
 from napari_flowsr.widgets._session import Session
 
-__all__ = ["RESCALE_OUTPUTS", "RescaleSession", "can_rescale", "first_rescaling_model"]
+__all__ = ["RESCALE_OUTPUTS", "RescaleSession", "are_latents", "can_rescale"]
+__all__ += ["first_rescaling_model"]
 
 RESCALE_OUTPUTS = ("small", "restored", "error")
 """What a run can add: the small image, the one brought back, and their difference."""
@@ -139,11 +140,16 @@ class RescaleSession(Session):
         if isinstance(self.latents, str | Path):
             if not Path(self.latents).is_file():
                 raise OptionError(f"There is no file '{self.latents}'. Choose another.")
-        elif not isinstance(getattr(self.latents, "about", None), Rescaled):
+        elif not are_latents(self.latents):
             raise OptionError(
                 f"latents is of type {type(self.latents).__name__}; give a file, or "
                 "those that rescale_down gave."
             )
+
+
+def are_latents(value: Any) -> bool:
+    """Whether it is what `rescale_down` gives."""
+    return isinstance(getattr(value, "about", None), Rescaled)
 
 
 def _how_to_get_one() -> str:

@@ -104,4 +104,5 @@ def _told(event: Any) -> None:
 
 
 def _over() -> None:
-    news.found.emit()
+    if are_known():
+        news.found.emit()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari.layers import Image
-from qtpy.QtCore import QSize, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -268,7 +268,8 @@ class EditForm(QWidget):
     @property
     def pages(self) -> list[Any]:
         """All pages; those that were not shown yet are made now."""
-        return [self.page_of(title) for title in self._kinds]
+        found = [self.page_of(title) for title in self._kinds]
+        return [page for page in found if page is not None]
 
     def page_of(self, title: str) -> Any:
         """The page of a title, made now if it was not shown yet; or ``None``."""
@@ -278,8 +279,12 @@ class EditForm(QWidget):
 
     def _make(self, title: str) -> None:
         # When it is shown: to make and to style all of them would keep the dock back.
-        page = self._made[title] = self._kinds[title](self.session, self._viewer())
+        viewer = self._viewer()
+        if viewer is None:  # it was closed
+            return
+        page = self._made[title] = self._kinds[title](self.session, viewer)
         self.stack.addWidget(page)
+        _come_after(self.tool, page)
         # Fields of it may come and go.
         page.changed.connect(self.stack.updateGeometry)
         if self._is_released:
@@ -319,3 +324,15 @@ class EditForm(QWidget):
     def _let_go(page: Any) -> None:
         if hasattr(page, "release"):
             page.release()
+
+
+def _come_after(before: QWidget, page: QWidget) -> None:
+    """Move a page that came late in the order of the Tab key to where it is seen."""
+    fields, field = [], page.nextInFocusChain()
+    while field is not page and page.isAncestorOf(field):
+        if field.focusPolicy() != Qt.FocusPolicy.NoFocus:  # Qt leaves others alone
+            fields.append(field)
+        field = field.nextInFocusChain()
+    for after in fields:
+        QWidget.setTabOrder(before, after)
+        before = after

@@ -22,6 +22,7 @@ from napari_flowsr.inference.rescale_usual import HOW_TO_GET_ONE
 from napari_flowsr.io.suffixes import LATENTS
 from napari_flowsr.widgets._rescale_session import (
     RescaleSession,
+    are_latents,
     can_rescale,
 )
 from napari_flowsr.widgets.parts.advanced_fields import NanFields
@@ -74,12 +75,13 @@ class _LatentsField(QWidget):
     def show_state(self, *_: Any) -> None:
         """Say what there is."""
         latents = self.session.latents
-        kept = latents is not None and not isinstance(latents, str | Path)
-        text = "none yet"
+        kept, text = are_latents(latents), "none yet"
         if kept:
             text = f"of the last run, {human_bytes(latents.nbytes)}, in memory"
-        elif latents is not None:
+        elif isinstance(latents, str | Path):
             text = Path(latents).name
+        elif latents is not None:
+            text = "not usable"
         self.said.setText(text)
         self.save.setEnabled(kept)
 
