@@ -328,8 +328,9 @@ class EditForm(QWidget):
 
 def _come_after(before: QWidget, page: QWidget) -> None:
     """Move a page that came late in the order of the Tab key to where it is seen."""
-    fields, field = [], page.nextInFocusChain()
-    while field is not page and page.isAncestorOf(field):
+    fields: list[QWidget] = []
+    field = page.nextInFocusChain()
+    while field is not None and field is not page and page.isAncestorOf(field):
         if field.focusPolicy() != Qt.FocusPolicy.NoFocus:  # Qt leaves others alone
             fields.append(field)
         field = field.nextInFocusChain()
