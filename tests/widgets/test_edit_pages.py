@@ -54,7 +54,7 @@ def test_each_page_fits_a_narrow_dock(dock):
     assert {k: w for k, w in widths.items() if w > NARROW} == {}
 
 
-def test_the_tab_key_goes_from_the_tool_into_each_page_and_on(qtbot, dock):
+def test_the_tab_key_goes_from_the_tool_into_each_page_and_on(qtbot, dock, qtlog):
     outer = QWidget()
     qtbot.addWidget(outer)
     beside = QPushButton("of the window", outer)
@@ -77,6 +77,7 @@ def test_the_tab_key_goes_from_the_tool_into_each_page_and_on(qtbot, dock):
         assert at[0] == 1
         assert at[-1] < history < chain.index(beside)
     dock.setParent(None)
+    assert [r.message for r in qtlog.records if "setTabOrder" in r.message] == []
 
 
 def test_a_strip_comes_with_its_slider_and_a_second_one_replaces_it(qtbot, dock):

@@ -331,7 +331,9 @@ def _come_after(before: QWidget, page: QWidget) -> None:
     fields: list[QWidget] = []
     field = page.nextInFocusChain()
     while field is not None and field is not page and page.isAncestorOf(field):
-        if field.focusPolicy() != Qt.FocusPolicy.NoFocus:  # Qt leaves others alone
+        # Qt leaves others alone; lists of boxes that open are windows of their own.
+        takes_keys = field.focusPolicy() != Qt.FocusPolicy.NoFocus
+        if takes_keys and field.window() is before.window():
             fields.append(field)
         field = field.nextInFocusChain()
     for after in fields:
