@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -84,11 +85,22 @@ def test_no_dock_loads_torch_before_it_is_needed() -> None:
 
 
 @pytest.fixture
-def unknown(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def let_go() -> Iterator[threading.Event]:
+    """A search for devices goes on when it is set."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def unknown(monkeypatch: pytest.MonkeyPatch, let_go: threading.Event) -> list[int]:
     """As before torch: devices are not known till a thread has asked; which ones."""
     asked: list[int] = []
+    main = threading.get_ident()
 
     def available() -> dict[str, str]:
+        if threading.get_ident() != main:
+            let_go.wait(60)
         asked.append(threading.get_ident())
         return {"cuda:0": "Card"}
 
@@ -99,7 +111,7 @@ def unknown(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_devices_are_asked_for_where_they_are_looked_at(
-    qtbot: Any, unknown: list[int]
+    qtbot: Any, unknown: list[int], let_go: threading.Event
 ) -> None:
     dock = UpscaleDock(ViewerModel())
     qtbot.addWidget(dock)
@@ -109,6 +121,7 @@ def test_devices_are_asked_for_where_they_are_looked_at(
     assert not unknown
     fields.expand(animate=False)
     assert "Looking" in fields.reason.text()
+    let_go.set()
     qtbot.waitUntil(lambda: fields.device.count() == 3)
     assert fields.device.itemText(2) == "Card"
     assert fields.reason.text() == device.resolve_device("auto")[1]
