@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ import pytest
 import tifffile
 
 from napari_flowsr.errors import AxesError, ExportError, ImageError
-from napari_flowsr.io.images import read_image, write_image
+from napari_flowsr.io import tiff_pixels
+from napari_flowsr.io.images import open_image, read_image, write_image
 from napari_flowsr.io.png import chunks
 from napari_flowsr.io.provenance import record
 
@@ -556,3 +558,24 @@ def test_a_folder_that_is_no_image_is_refused(tmp_path):
     (tmp_path / "b").mkdir()
     with pytest.raises(ImageError, match="a folder"):
         read_image(tmp_path / "b")
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_of_pixels_that_lie_in_the_file_as_they_are_no_more_is_read(
+    tmp_path, monkeypatch, byteorder
+) -> None:
+    """Many programs write a page as one strip, which would be read whole each time."""
+    stack = np.random.default_rng(0).integers(0, 60_000, (2, 90, 70)).astype(np.uint16)
+    path = tmp_path / "stack.tif"
+    options = {"byteorder": byteorder, "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(path, stack, photometric="minisblack", **options)
+    monkeypatch.setattr(tiff_pixels, "_AT_ONCE", 16 * 70 * 2)
+    data = open_image(path).data
+    assert data.chunksize == (1, 16, 70)
+    monkeypatch.setattr(tifffile, "TiffFile", None)  # whose pages are decoded whole
+    assert data.dtype == np.dtype(np.uint16)
+    np.testing.assert_array_equal(data[1, 20:50, 3:9], stack[1, 20:50, 3:9])
+    np.testing.assert_array_equal(data, stack)
+    os.truncate(path, 2_000)
+    with pytest.raises(ImageError, match=r"stack\.tif.*could not be read"):
+        np.asarray(data[1, 20:50])

@@ -32,6 +32,7 @@ from napari_flowsr.io.image_file import (
     merged,
 )
 from napari_flowsr.io.provenance import NAMESPACE, jsonable, statement
+from napari_flowsr.io.tiff_pixels import TiffPixels
 from napari_flowsr.io.untrusted import PACKING, excess, inflate, parse_json, room
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _read(tif: tifffile.TiffFile, path: Path, *, unread: bool) -> ImageFile:
     series = tif.series[0]
     axes, page = series.axes, series.keyframe
     is_palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
-    pixels = _Unread(path, series) if unread and not is_palette else None
+    pixels = TiffPixels(path, series) if unread and not is_palette else None
     _check_claim(path, series, whole=pixels is None)
     data = series.asarray() if pixels is None else lazy(Unread(pixels, path))
     if is_palette and page.colormap is not None:
@@ -189,30 +190,6 @@ def _check_packed(path: Path, series: tifffile.TiffPageSeries, expected: int) ->
                 if count * PACKING > most:
                     file.seek(at)
                     inflate(file.read(count), expected, at_most=True)
-
-
-class _Unread:
-    """Pixels of the first series of a file, which is open only while they are read."""
-
-    def __init__(self, path: Path, series: tifffile.TiffPageSeries) -> None:
-        self._path = path
-        self.shape, self.dtype = tuple(series.shape), series.dtype
-        self.ndim = len(self.shape)
-        with series.aszarr(level=0) as store:
-            self.chunks = self._array(store).chunks
-
-    @staticmethod
-    def _array(store: Any) -> Any:
-        import zarr
-
-        return zarr.open_array(store, mode="r")
-
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        with (
-            tifffile.TiffFile(self._path) as tif,
-            tif.series[0].aszarr(level=0) as store,
-        ):
-            return np.asarray(self._array(store)[index])
 
 
 def _facts(
