@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 
 import napari.settings
@@ -35,6 +36,19 @@ def tiny(scale: int = 2, channels: int = 1, name: str = "tiny") -> Model:
         sha256="0" * 64,
     )
     return Model(card, flow.eval())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Collect a viewer in this thread once its test is over.
+
+    If a worker's thread happened to collect it, its OpenGL context would go while it is
+    the main thread's current one, and the next window to be destroyed would ask it.
+    """
+    done = yield
+    if "make_napari_viewer" in getattr(item, "fixturenames", ()):
+        gc.collect()
+    return done
 
 
 @pytest.fixture(autouse=True)
