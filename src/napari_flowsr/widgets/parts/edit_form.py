@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari.layers import Image
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QSize, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -284,7 +284,6 @@ class EditForm(QWidget):
             return
         page = self._made[title] = self._kinds[title](self.session, viewer)
         self.stack.addWidget(page)
-        _come_after(self.tool, page)
         # Fields of it may come and go.
         page.changed.connect(self.stack.updateGeometry)
         if self._is_released:
@@ -324,18 +323,3 @@ class EditForm(QWidget):
     def _let_go(page: Any) -> None:
         if hasattr(page, "release"):
             page.release()
-
-
-def _come_after(before: QWidget, page: QWidget) -> None:
-    """Move a page that came late in the order of the Tab key to where it is seen."""
-    fields: list[QWidget] = []
-    field = page.nextInFocusChain()
-    while field is not None and field is not page and page.isAncestorOf(field):
-        # Qt leaves others alone; lists of boxes that open are windows of their own.
-        takes_keys = field.focusPolicy() != Qt.FocusPolicy.NoFocus
-        if takes_keys and field.window() is before.window():
-            fields.append(field)
-        field = field.nextInFocusChain()
-    for after in fields:
-        QWidget.setTabOrder(before, after)
-        before = after
