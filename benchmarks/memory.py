@@ -54,7 +54,8 @@ def measure(path: Path, model: str, samples: int) -> None:
         while not stop.wait(0.02):
             peak[0] = max(peak[0], anonymous())
 
-    watcher = threading.Thread(target=watch)
+    # Not waited for if what is measured fails.
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     loaded = flowsr.load_model(model, device="cpu")
     before = anonymous()

@@ -52,6 +52,23 @@ def test_large_images_are_sampled(monkeypatch) -> None:
     assert sampled.high == pytest.approx(exact.high, abs=0.5)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16])
+@pytest.mark.parametrize("joint", [False, True])
+def test_small_integers_are_counted_exactly(monkeypatch, dtype, joint) -> None:
+    monkeypatch.setattr(intensity, "EXACT_PIXELS", 50)
+    monkeypatch.setattr(intensity, "_STRIP", 7 * 64)
+    info = np.iinfo(dtype)
+    drawn = np.random.default_rng(0).normal(size=(64, 64, 3)) * (info.max / 3)
+    drawn += [0, 9, 40]
+    array = drawn.clip(info.min, info.max).astype(dtype)
+    found = surveyed(array, "YXS", joint=joint)
+    for component in range(3):
+        part = array if joint else array[..., component]
+        expected = np.percentile(part.astype(float), (0.1, 99.9))
+        span = found.range(0, component)
+        assert (span.low, span.high) == pytest.approx(tuple(expected), rel=1e-12)
+
+
 def test_dtype_range() -> None:
     kind = Normalisation("dtype")
     span = surveyed(np.array([[3, 9]], np.int16), normalisation=kind).range(0, 0)

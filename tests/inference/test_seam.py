@@ -73,6 +73,33 @@ def test_what_a_seam_is_promised_to_be_holds(far: Model, image: np.ndarray) -> N
     assert any("seams" in text for text in events[-1].result.report["notices"])
 
 
+def test_an_edit_of_an_undivided_plane_measures(far: Model, image: np.ndarray) -> None:
+    """Its windows are parts of the plane as tiles are."""
+    post = posterior(image, far, tile=64)
+    (hr,) = post.sample(1)
+    mask = np.zeros(hr.shape, np.uint8)
+    mask[10:14, 10:14] = 1
+    *_, done = post.resampling(hr, mask, seed=1)
+    assert far.flow.measured_scales == {2.0}
+    assert 0 < done.report["seam_error"] == far.flow.seam_error
+    assert done.report["halo"] == far.flow.measured_halo
+
+
+def test_the_halo_holds_at_all_scales_that_were_measured(
+    far: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {2.0: (5, 1e-4), 3.0: (3, 9e-4), 4.0: (7, 2e-4)}
+
+    def measured(flow, scale):
+        halo, error = found.pop(scale)  # a second time there is none
+        return Seam(((halo, error),), halo)
+
+    monkeypatch.setattr(seam, "measure_seam", measured)
+    for scale, halo, error in ((2, 5, 1e-4), (3, 5, 9e-4), (2, 5, 9e-4), (4, 7, 9e-4)):
+        seam.find_halo(far.flow, float(scale))
+        assert (far.flow.halo, far.flow.seam_error) == (halo, error)
+
+
 def test_too_little_memory_to_measure_leaves_the_halo(
     far: Model, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

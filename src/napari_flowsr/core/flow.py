@@ -103,9 +103,12 @@ class ConditionalFlow(Preparing, ABC):
     practical_halo: ClassVar[int] = 32
     """Halo of networks that see further, LR pixels, until it is measured."""
     measured_halo: int | None = None
-    """Halo that `inference.seam` found to be enough where the reach is huge."""
+    """Halo that `inference.seam` found to be enough where the reach is huge, at all of
+    `measured_scales`."""
     seam_error: float | None = None
     """Largest difference that `measured_halo` makes, as a part of the range."""
+    measured_scales: frozenset[float] = frozenset()
+    """Scales at which it was measured."""
 
     @abstractmethod
     def condition(self, lr: Tensor) -> Condition:

@@ -16,7 +16,7 @@ from napari_flowsr.inference.intensity import Intensities
 from napari_flowsr.inference.maps import FieldMap
 from napari_flowsr.inference.memory import Budget, plan_budget
 from napari_flowsr.inference.options import Options
-from napari_flowsr.inference.seam import alignment, find_halo, sees_too_far
+from napari_flowsr.inference.seam import alignment, find_halo
 from napari_flowsr.inference.setup import ConditionCache, Limits, Setup
 from napari_flowsr.inference.tiles import TilePlan, padded_size
 from napari_flowsr.inference.units import Unit, Workload
@@ -72,7 +72,7 @@ class Bound:
         """Units of the image."""
         return Workload(self.intensities, self.flow.channels)
 
-    def setup(self, samples: int, *, keep: bool = False) -> Setup:
+    def setup(self, samples: int, *, keep: bool = False, parts: bool = False) -> Setup:
         """Plan tiles and batches from the memory that is free now.
 
         Parameters
@@ -81,15 +81,19 @@ class Bound:
             That will be drawn.
         keep : bool
             All samples of a tile are held at once (for quantiles).
+        parts : bool
+            Parts of a plane will be computed alone, even if it is one tile.
         """
         flow, options = self.flow, self.options
         drawing: Drawing = LearnedPrior() if options.prior == "learned" else Samples()
         single = drawing.is_single or flow.deterministic
         planned = 1 if single else samples, samples if keep else 0
         budget, plan = self._plan(*planned)
-        if len(plan) > 1 and sees_too_far(flow) and flow.measured_halo is None:
+        if parts or len(plan) > 1:
+            before = flow.halo
             find_halo(flow, self.geometry.scale)
-            budget, plan = self._plan(*planned)
+            if flow.halo != before:
+                budget, plan = self._plan(*planned)
         return Setup(
             flow=flow,
             workload=self.workload,

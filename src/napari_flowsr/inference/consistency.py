@@ -80,7 +80,7 @@ def lr_psnr(mean_square: float) -> float:
     return -10.0 * math.log10(mean_square) if mean_square > 0 else math.inf
 
 
-_STRIP = 1 << 20
+_STRIP = 1 << 18
 """LR pixels of a strip."""
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PlaneInput"]
 
-_STRIP = 1 << 22
+_STRIP = 1 << 20
 """Pixels that are looked at together."""
 
 

@@ -83,11 +83,14 @@ def sees_too_far(flow: ConditionalFlow) -> bool:
 
 
 def find_halo(flow: ConditionalFlow, scale: float) -> None:
-    """Give a network that sees too far the halo that it needs, once.
+    """Give a network that sees too far the halo that it needs, once for a scale.
 
+    A halo holds at all scales that were measured: the largest, with the largest error.
     Where memory does not suffice to measure it, the halo stays what it is, and its
     error unknown.
     """
+    if not sees_too_far(flow) or scale in flow.measured_scales:
+        return
     try:
         seam = measure_seam(flow, scale)
     except (RuntimeError, MemoryError) as error:
@@ -95,7 +98,9 @@ def find_halo(flow: ConditionalFlow, scale: float) -> None:
             raise
         empty_cache(flow.device)
         return
-    flow.measured_halo, flow.seam_error = seam.halo, seam.error
+    flow.measured_halo = max(seam.halo, flow.measured_halo or 0)
+    flow.seam_error = max(seam.error, flow.seam_error or 0.0)
+    flow.measured_scales |= {scale}
 
 
 @torch.inference_mode()
