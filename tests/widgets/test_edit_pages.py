@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from docks import finish
 from page_driver import Driver
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.widgets.edit_dock import EditDock, pages
@@ -50,6 +52,32 @@ def test_each_page_fits_a_narrow_dock(dock):
     # Around it are the margins of tab, form and dock, and a scroll bar.
     widths = {p.title: p.minimumSizeHint().width() + 46 for p in dock.form.pages}
     assert {k: w for k, w in widths.items() if w > NARROW} == {}
+
+
+def test_the_tab_key_goes_from_the_tool_into_each_page_and_on(qtbot, dock, qtlog):
+    outer = QWidget()
+    qtbot.addWidget(outer)
+    beside = QPushButton("of the window", outer)
+    dock.setParent(outer)
+    form = dock.form
+    for kind in pages():
+        page = open_page(dock, kind.title)
+        chain = [form.tool]
+        field = form.tool
+        while (field := field.nextInFocusChain()) is not form.tool:
+            if (
+                field.focusPolicy() != Qt.FocusPolicy.NoFocus
+                and field.window() is outer
+            ):
+                chain.append(field)
+        at = [i for i, field in enumerate(chain) if page.isAncestorOf(field)]
+        assert at, kind.title
+        assert at[-1] - at[0] == len(at) - 1  # one after the other
+        history = min(i for i, f in enumerate(chain) if form.history.isAncestorOf(f))
+        assert at[0] == 1
+        assert at[-1] < history < chain.index(beside)
+    dock.setParent(None)
+    assert [r.message for r in qtlog.records if "setTabOrder" in r.message] == []
 
 
 def test_a_strip_comes_with_its_slider_and_a_second_one_replaces_it(qtbot, dock):

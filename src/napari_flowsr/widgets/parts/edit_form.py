@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from napari.layers import Image
-from qtpy.QtCore import QSize, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -238,7 +239,6 @@ class EditForm(QWidget):
             self.tool.addItem(title)
         self.tool.currentIndexChanged.connect(self._tool_changed)
         session.events.page.connect(self._show_page)
-        self._show_page(session.page)
         self.advanced = _Advanced(bindings)
         self.advanced.restore.clicked.connect(self.restore_clicked)
         column = QVBoxLayout(self)
@@ -252,6 +252,7 @@ class EditForm(QWidget):
         column.addWidget(self.history)
         column.addLayout(model)
         column.addWidget(self.advanced)
+        self._show_page(session.page)
         session.events.model.connect(self._update, check_nargs=False)
         self._update()
 
@@ -283,7 +284,11 @@ class EditForm(QWidget):
         if viewer is None:  # it was closed
             return
         page = self._made[title] = self._kinds[title](self.session, viewer)
+        fields = _takers_of_keys(page)
         self.stack.addWidget(page)
+        # Qt puts what comes late after all else of the window.
+        for before, after in pairwise([self.tool, *fields]):
+            QWidget.setTabOrder(before, after)
         # Fields of it may come and go.
         page.changed.connect(self.stack.updateGeometry)
         if self._is_released:
@@ -323,3 +328,20 @@ class EditForm(QWidget):
     def _let_go(page: Any) -> None:
         if hasattr(page, "release"):
             page.release()
+
+
+def _takers_of_keys(page: QWidget) -> list[QWidget]:
+    """Fields of a page in the order of the Tab key, before it is part of a window.
+
+    Afterwards the next of the last one is a field of napari's window, whose viewer would
+    be kept alive by having been looked at.
+    """
+    fields: list[QWidget] = []
+    field = page.nextInFocusChain()
+    while field is not None and field is not page:
+        # A list of a box that opens is a window of its own.
+        takes_keys = field.focusPolicy() != Qt.FocusPolicy.NoFocus
+        if takes_keys and field.window() is page:
+            fields.append(field)
+        field = field.nextInFocusChain()
+    return fields
