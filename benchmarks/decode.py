@@ -38,7 +38,6 @@ from torch import Tensor
 
 from napari_flowsr.core.allocator import freed_memory_kept
 from napari_flowsr.core.flow import ConditionalFlow
-from napari_flowsr.core.implicit import Axis, corner_weights
 from napari_flowsr.core.latents import Latents
 from napari_flowsr.core.layout import laid_out
 from napari_flowsr.core.noise import NoiseField
@@ -58,7 +57,6 @@ NETWORKS = {
     "linf-edsr": ("linf", {"encoder": "edsr", "patch": 1}, 4.0),
 }
 SAMPLES = 5
-_CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 WAYS = ("anew", "shared")
 HEAD = (
     "| network | samples | anew | shared | ratio | difference / range |\n"
@@ -116,22 +114,10 @@ class Case:
             return out
 
 
-def corners_at_once(
-    net: ImplicitNet, coef: Tensor, freq: Tensor, y: Axis, x: Axis, cell: Tensor
-) -> Tensor:
+def corners_at_once(net: ImplicitNet, *query: Any) -> Tensor:
     """`ImplicitNet.forward` on the four corners' waves concatenated, of all queries."""
-    half, phase = coef.shape[-1] // 2, net.phase(cell)
-    waves = []
-    for (a, b), share in zip(_CORNERS, corner_weights(y, x), strict=True):
-        at = (slice(None), y.index[a][:, None], x.index[b])
-        f = freq[at]
-        basis = f[..., :half] * y.offset[a][:, None, None].to(f)
-        basis = basis + f[..., half:] * x.offset[b][:, None].to(f) + phase
-        angle = math.pi * basis
-        wave = torch.cat((torch.cos(angle), torch.sin(angle)), -1)
-        waves.append(share[..., None].to(f) * (coef[at] * wave))
     first, *rest = net.layers
-    out = first(torch.cat(waves, -1))
+    out = first(torch.cat(tuple(net.waves(*query)), -1))
     for layer in rest:
         out = layer(torch.nn.functional.relu(out))
     return out

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,9 @@ from napari_flowsr.core.transforms.invconv import (
     log_abs_det,
     random_rotation,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["ImplicitNet", "LocalFlow"]
 
@@ -71,26 +75,33 @@ class ImplicitNet(nn.Module):
         cell : Tensor
             ``(2,)``: sides of an HR pixel; an LR pixel is 2 long.
         """
-        half = coef.shape[-1] // 2
-        phase = self.phase(cell.to(coef))
         layers: list[nn.Linear] = list(self.layers)  # type: ignore[arg-type]
         first, *rest = layers
         total: Tensor = first.bias
-        for (a, b), share, weight in zip(
-            _CORNERS, corner_weights(y, x), first.weight.chunk(4, 1), strict=True
+        weights = first.weight.chunk(4, 1)
+        for wave, weight in zip(
+            self.waves(coef, freq, y, x, cell), weights, strict=True
         ):
+            # The layer is linear in the concatenation of the corners.
+            total = total + F.linear(wave, weight)
+        for layer in rest:
+            total = layer(F.relu(total))
+        return total
+
+    def waves(
+        self, coef: Tensor, freq: Tensor, y: Axis, x: Axis, cell: Tensor
+    ) -> Iterator[Tensor]:
+        """What each corner gives, ``(B, rows, columns, hidden)``, one by one."""
+        half = coef.shape[-1] // 2
+        phase = self.phase(cell.to(coef))
+        for (a, b), share in zip(_CORNERS, corner_weights(y, x), strict=True):
             at = (slice(None), y.index[a][:, None], x.index[b])
             f = freq[at]
             basis = f[..., :half] * y.offset[a][:, None, None].to(f)
             basis = basis + f[..., half:] * x.offset[b][:, None].to(f) + phase
             angle = math.pi * basis
             wave = torch.cat((torch.cos(angle), torch.sin(angle)), -1)
-            # The layer is linear in the concatenation of the corners.
-            wave = share[..., None].to(f) * coef[at] * wave
-            total = total + F.linear(wave, weight)
-        for layer in rest:
-            total = layer(F.relu(total))
-        return total
+            yield share[..., None].to(f) * coef[at] * wave
 
 
 class _Linear(nn.Module):

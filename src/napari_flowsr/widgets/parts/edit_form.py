@@ -333,8 +333,8 @@ class EditForm(QWidget):
 def _takers_of_keys(page: QWidget) -> list[QWidget]:
     """Fields of a page in the order of the Tab key, before it is part of a window.
 
-    Afterwards the next of the last one is a field of napari's window, whose viewer would
-    be kept alive by having been looked at.
+    Afterwards the next of the last one is a field of napari's window, and to look at it
+    would keep the viewer alive.
     """
     fields: list[QWidget] = []
     field = page.nextInFocusChain()
