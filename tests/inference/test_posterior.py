@@ -87,6 +87,21 @@ def test_tiles_would_show_a_seam(case) -> None:
     assert np.abs(tiled - whole).max() > CLOSE * np.ptp(whole)
 
 
+def test_samples_are_decoded_in_smaller_windows_than_the_encoder_sees(model) -> None:
+    """And without what latents reach there would be a seam."""
+    reach, halo = model.flow.latent_reach, model.flow.halo
+    assert 0 < reach < halo
+    strip = np.random.default_rng(0).random((9, 4 * halo)).astype(np.float32)
+    whole = posterior(strip, model, tile=None).sample(1)
+    post = posterior(strip, model, tile=9)
+    inner = list(post._bound.setup(1).plan)[3]
+    assert inner.window.width < inner.seen.width
+    assert np.abs(post.sample(1) - whole).max() <= CLOSE * np.ptp(whole)
+    cut = type("Cut", (type(model.flow),), {"latent_reach": 0})
+    model.flow.__class__ = cut
+    assert np.abs(post.sample(1) - whole).max() > CLOSE * np.ptp(whole)
+
+
 @over_every_flow
 @pytest.mark.parametrize("grid", ["lr", "hr"])
 def test_temperature_maps_of_every_family_in_tiles(case, grid) -> None:

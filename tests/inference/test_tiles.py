@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_flowsr.core.latents import Window
 from napari_flowsr.inference.tiles import Tile, TilePlan, padded_size
 
 sides = st.integers(1, 90)
@@ -15,7 +16,9 @@ def plans(draw) -> tuple[TilePlan, int]:
     multiple = draw(st.sampled_from([1, 2, 4]))
     align = multiple * draw(st.sampled_from([1, 3]))
     size = padded_size((draw(sides), draw(sides)), multiple)
-    plan = TilePlan(size, draw(st.integers(1, 64)), draw(st.integers(0, 12)), align)
+    halo = draw(st.integers(0, 12))
+    own = draw(st.none() | st.integers(0, halo))
+    plan = TilePlan(size, draw(st.integers(1, 64)), halo, align, latent_halo=own)
     return plan, multiple
 
 
@@ -28,7 +31,14 @@ def coverage(plan: TilePlan, tiles: list[Tile]) -> np.ndarray:
 
 
 def check_tile(plan: TilePlan, tile: Tile, multiple: int) -> None:
-    core, window = tile.core, tile.window
+    own = plan.halo if plan.latent_halo is None else plan.latent_halo
+    for window, halo in ((tile.window, own), (tile.seen or tile.window, plan.halo)):
+        check_window(plan, tile.core, window, halo, multiple)
+
+
+def check_window(
+    plan: TilePlan, core: Window, window: Window, halo: int, multiple: int
+) -> None:
     for start, side, first, length, whole in (
         (core.y, core.height, window.y, window.height, plan.size[0]),
         (core.x, core.width, window.x, window.width, plan.size[1]),
@@ -37,8 +47,8 @@ def check_tile(plan: TilePlan, tile: Tile, multiple: int) -> None:
         assert start % plan.align == 0
         assert first % plan.align == 0
         assert length % multiple == 0
-        assert 0 <= first <= max(0, start - plan.halo)
-        assert min(whole, start + side + plan.halo) <= first + length <= whole
+        assert 0 <= first <= max(0, start - halo)
+        assert min(whole, start + side + halo) <= first + length <= whole
 
 
 @given(plans())

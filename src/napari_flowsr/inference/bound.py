@@ -122,7 +122,10 @@ class Bound:
             keep=keep,
         )
         align = alignment(flow, size, scale)
-        return budget, TilePlan(size, budget.tile, halo, align, flow.needs_whole)
+        crops = flow.condition_reach is not None
+        own = min(flow.latent_reach, halo) if crops else None
+        plan = TilePlan(size, budget.tile, halo, align, flow.needs_whole, own)
+        return budget, plan
 
     def facts(self) -> dict[str, Any]:
         """Options as they were resolved, for the provenance."""

@@ -29,13 +29,14 @@ class Tile:
     core : Window
         LR pixels whose HR content this tile gives.
     window : Window
-        ``core`` and the halo, clipped to the plane.
+        ``core`` and what its latents are decoded with, clipped to the plane.
+    seen : Window, optional
+        LR pixels that the condition is computed from, where they are more.
     """
 
     core: Window
     window: Window
     seen: Window | None = None
-    """LR pixels that the condition is computed from, where they are more."""
 
     @property
     def area(self) -> int:
@@ -55,6 +56,10 @@ class TilePlan:
         Largest side of a core, LR pixels; rounded up to ``align``.
     halo : int
         LR pixels around the core that its content depends on.
+    latent_halo : int, optional
+        LR pixels around the core whose latents it depends on, where they are fewer and
+        conditions can be cropped (`ConditionalFlow.condition_reach`): then samples are
+        decoded in smaller windows than the encoder sees.
     align : int
         Cores and windows start at multiples of this.
     is_whole : bool
@@ -66,6 +71,7 @@ class TilePlan:
     halo: int
     align: int = 1
     is_whole: bool = False
+    latent_halo: int | None = None
 
     def _up(self, value: int) -> int:
         return -(-value // self.align) * self.align
@@ -78,15 +84,13 @@ class TilePlan:
         side = self._up(math.ceil(size / count))
         return [(at, min(at + side, size)) for at in range(0, size, side)]
 
-    def _window(self, start: int, stop: int, size: int) -> tuple[int, int]:
-        first = max(0, start - self.halo) // self.align * self.align
-        return first, min(size, self._up(stop + self.halo))
-
     def around(self, core: Window) -> Tile:
         """Tile of a given core."""
-        y0, y1 = self._window(core.y, core.y + core.height, self.size[0])
-        x0, x1 = self._window(core.x, core.x + core.width, self.size[1])
-        return Tile(core, Window(y0, x0, y1 - y0, x1 - x0))
+        seen = self.grown(core, self.halo)
+        if self.latent_halo is None:
+            return Tile(core, seen)
+        window = self.grown(core, self.latent_halo)
+        return Tile(core, window, None if window == seen else seen)
 
     def __iter__(self) -> Iterator[Tile]:
         for y0, y1 in self._cuts(self.size[0]):
@@ -107,7 +111,13 @@ class TilePlan:
 
     def grown(self, box: Window, by: int) -> Window:
         """A box with ``by`` more LR pixels on each side, aligned, within the plane."""
-        return replace(self, halo=by).around(box).window
+        y0, y1 = self._grown(box.y, box.y + box.height, by, self.size[0])
+        x0, x1 = self._grown(box.x, box.x + box.width, by, self.size[1])
+        return Window(y0, x0, y1 - y0, x1 - x0)
+
+    def _grown(self, start: int, stop: int, by: int, size: int) -> tuple[int, int]:
+        first = max(0, start - by) // self.align * self.align
+        return first, min(size, self._up(stop + by))
 
     def split(self, tile: Tile, smallest: int = 16) -> list[Tile]:
         """Tiles of half the side with the same cores together; empty if too small."""
