@@ -193,7 +193,7 @@ def explore(model: str = "micro-2x") -> None:
 
 
 def rescale(model: str) -> None:
-    """The Rescale dock with a rescaling model, of which none is built in."""
+    """The Rescale dock with a rescaling model."""
     IMAGES.mkdir(exist_ok=True)
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*SIZE)

@@ -106,6 +106,17 @@ def test_doctor_tells_what_works_here(cli, home):
     assert "Versions" in done.out
 
 
+def test_doctor_tells_what_bounds_memory(cli, home, monkeypatch, tmp_path):
+    monkeypatch.setenv("NAPARI_FLOWSR_MEMORY", "4GB")
+    monkeypatch.setenv("NAPARI_FLOWSR_SCRATCH", str(tmp_path))
+    found = cli("doctor", "--json").json
+    assert found["computing"]["NAPARI_FLOWSR_MEMORY"] == "4GB"
+    assert found["folders"]["large results"] == str(tmp_path)
+    monkeypatch.setenv("NAPARI_FLOWSR_MEMORY", "much")
+    said = cli("doctor", "--json").json["computing"]["NAPARI_FLOWSR_MEMORY"]
+    assert "'much'; give an amount" in said
+
+
 def test_doctor_survives_a_qt_that_aborts(cli, monkeypatch):
     monkeypatch.setattr("napari_flowsr.cli.doctor._PROBE", "import os; os.abort()")
     done = cli("doctor", "--json")

@@ -112,6 +112,8 @@ def _computing() -> dict[str, Any]:
     import psutil
 
     from napari_flowsr.core.device import resolve_device
+    from napari_flowsr.errors import OptionError
+    from napari_flowsr.inference.free_memory import LIMIT, free_memory
 
     device, reason = resolve_device("auto")
     memory = psutil.virtual_memory()
@@ -121,7 +123,12 @@ def _computing() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory": f"{memory.available / 2**30:.1f} GiB free of "
         f"{memory.total / 2**30:.1f} GiB",
+        LIMIT: os.environ.get(LIMIT) or "not set",
     }
+    try:
+        free_memory()
+    except OptionError as error:
+        out[LIMIT] = str(error)
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         out["gpu memory"] = f"{free / 2**30:.1f} GiB free of {total / 2**30:.1f} GiB"
@@ -199,6 +206,7 @@ def _last_json(text: str) -> dict[str, str]:
 
 
 def _folders() -> dict[str, str]:
+    from napari_flowsr.inference.store import FOLDER, scratch_folder
     from napari_flowsr.io.collection import builtin_folder, user_folder
 
     home = os.environ.get("NAPARI_FLOWSR_HOME")
@@ -206,6 +214,8 @@ def _folders() -> dict[str, str]:
         "built-in models": str(builtin_folder()),
         "imported models": str(user_folder()),
         "NAPARI_FLOWSR_HOME": home or "not set",
+        "large results": scratch_folder(),
+        FOLDER: os.environ.get(FOLDER) or "not set",
     }
 
 

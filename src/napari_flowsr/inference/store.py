@@ -14,7 +14,7 @@ import numpy.typing as npt
 from napari_flowsr.errors import OutOfMemoryError
 from napari_flowsr.inference.free_memory import free_memory
 
-__all__ = ["FOLDER", "new_array"]
+__all__ = ["FOLDER", "new_array", "scratch_folder"]
 
 FOLDER = "NAPARI_FLOWSR_SCRATCH"
 """Environment variable: where large results are kept while they are in use."""
@@ -23,6 +23,11 @@ SHARE = 1 / 32
 
 A run has several: samples, mean, spread, quantiles.
 """
+
+
+def scratch_folder() -> str:
+    """Where large results are kept: `FOLDER`, or the system's folder for such files."""
+    return os.environ.get(FOLDER) or tempfile.gettempdir()
 
 
 def new_array(shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> npt.NDArray[Any]:
@@ -39,7 +44,7 @@ def new_array(shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> npt.NDArra
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= SHARE * free_memory():
         return np.empty(shape, dtype)
-    folder = os.environ.get(FOLDER) or tempfile.gettempdir()
+    folder = scratch_folder()
     try:
         with tempfile.TemporaryFile(prefix="napari-flowsr-", dir=folder) as file:
             _reserve(file.fileno(), size, folder)
