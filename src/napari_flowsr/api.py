@@ -85,6 +85,7 @@ def posterior(
     tile: int | Literal["auto"] | None = "auto",
     device: str | torch.device = "auto",
     nan: str = "raise",
+    precision: str = "float32",
     progress: ProgressCallback | None = None,
 ) -> Posterior:
     """Bind an image to a model, for samples, statistics, densities and edits.
@@ -96,7 +97,8 @@ def posterior(
     model : str, Path or Model
         Name of a built-in or imported model, path of a model file, or a loaded model.
     temperature, seed, scale, axes, prior, noise, consistent, tile, device
-        And ``nan``, ``progress``: as in `napari_flowsr.inference.posterior.posterior`.
+        And ``nan``, ``precision``, ``progress``: as in
+        `napari_flowsr.inference.posterior.posterior`.
 
     Returns
     -------
@@ -121,6 +123,7 @@ def posterior(
         tile=tile,
         device=device,
         nan=nan,
+        precision=precision,
         progress=progress,
     )
 
@@ -140,6 +143,7 @@ def upscale(
     tile: int | Literal["auto"] | None = "auto",
     device: str | torch.device = "auto",
     nan: str = "raise",
+    precision: str = "float32",
     progress: ProgressCallback | None = None,
 ) -> Array:
     """Draw plausible high-resolution versions of an image.
@@ -151,7 +155,8 @@ def upscale(
     n : int
         Samples.
     temperature, seed, scale, axes, prior, noise, consistent, tile, device
-        And ``nan``, ``progress``: as in `napari_flowsr.inference.posterior.posterior`.
+        And ``nan``, ``precision``, ``progress``: as in
+        `napari_flowsr.inference.posterior.posterior`.
 
     Returns
     -------
@@ -177,6 +182,7 @@ def upscale(
         tile=tile,
         device=device,
         nan=nan,
+        precision=precision,
         progress=progress,
     )
     return bound.sample(n)

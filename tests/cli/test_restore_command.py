@@ -59,7 +59,8 @@ def test_a_file_is_restored(cli, grainy, tmp_path):
 def test_options_are_passed_on_and_reported(cli, grainy):
     done = cli(
         "restore", grainy, *TINY, "--normalisation", "Local, global", "--strength",
-        "0.5", "-t", "0.8", "--seed", 3, "--tile", 8, "--json",
+        "0.5", "-t", "0.8", "--seed", 3, "--tile", 8,
+        "--precision", "bfloat16", "--json",
     )  # fmt: skip
     assert done.status == 0, done.err
     facts = done.json
@@ -67,11 +68,13 @@ def test_options_are_passed_on_and_reported(cli, grainy):
     assert facts["normalisation"] == ["local", "global"]
     assert (facts["strength"], facts["temperature"], facts["seed"]) == (0.5, 0.8, 3)
     assert facts["noise"] == []
+    assert facts["precision"] == "bfloat16"
     assert facts["report"]["tile"] == 8
     assert facts["changed"] > 0
     expected = flowsr.restore(
         read_image(grainy).data, "tiny-2x", normalisation=("local", "global"),
         strength=0.5, temperature=0.8, seed=3, tile=8, device="cpu",
+        precision="bfloat16",
     )  # fmt: skip
     np.testing.assert_array_equal(read_image(facts["output"]).data, expected)
 

@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import tifffile
+import torch
 from safetensors.torch import save_file
 
 import napari_flowsr as flowsr
@@ -47,6 +48,37 @@ def test_a_second_name_is_the_output(cli, picture, tmp_path):
     image = read_image(picture).data
     expected = flowsr.upscale(image, "tiny-2x", n=2, seed=4, device="cpu")
     np.testing.assert_array_equal(back.data, expected)
+
+
+@pytest.mark.parametrize("command", ["upscale", "batch"])
+def test_the_precision_is_used_and_recorded(cli, picture, tmp_path, command):
+    flow = tmp_path / "home" / "models" / "rough-2x.safetensors"
+    model = flowsr.load_model("tiny-2x", device="cpu")
+    with torch.no_grad():
+        for parameter in model.flow.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.1)
+    save_model(flow, model.flow, model.card.with_(name="rough-2x"))
+    source = picture.parent if command == "batch" else picture
+    to = [tmp_path / "out"] if command == "batch" else ["-d", tmp_path / "out"]
+    asked = ("--model", "rough-2x", "--device", "cpu", "--precision")
+    if command == "batch":
+        asked = ("--pattern", picture.name, *asked)
+    done = cli(command, source, *to, *asked, "bfloat16", "--outputs", "mean", "-n", 2)
+    assert done.status == 0, done.err
+    [path] = (tmp_path / "out").glob("*.tif")
+    found, image = read_image(path), read_image(picture).data
+    model = flowsr.load_model("rough-2x", device="cpu")
+    full, half = (
+        flowsr.posterior(image, model, device="cpu", precision=p).mean(2)
+        for p in ("float32", "bfloat16")
+    )
+    np.testing.assert_array_equal(found.data, half)
+    assert not np.array_equal(full, half)
+    assert found.metadata["napari-flowsr"]["precision"] == "bfloat16"
+    bad = cli(command, source, *to, *asked, "half", "--overwrite")
+    assert bad.status != 0
+    assert "'float32', 'bfloat16', 'float16'" in " ".join(bad.err.split())
 
 
 def test_every_output_is_a_file_with_its_own_record(cli, picture, tmp_path):

@@ -19,6 +19,7 @@ from napari_flowsr.io.provenance import provenance_script, record
         ({"model_sha256": "1" * 64}, "another model"),
         ({"prior": "learned"}, "another prior"),
         ({"noise": 0.1}, "another noise level"),
+        ({"precision": "bfloat16"}, "another precision"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -31,6 +32,7 @@ def test_edits_that_differ_in_what_they_agree_with(other, said):
     mask = np.zeros((48, 60), bool)
     mask[4:20, 6:30] = True
     steps = [edit_step("resample", mask=mask, seed=s, label="again") for s in (1, 2)]
+    steps[1]["precision"] = "float32"  # which the record, of before, does not tell
     provenance_script(edit_record(base, steps))
     steps[1] |= other
     with pytest.raises(OptionError, match=f"edit 2: again cannot .* {said}"):

@@ -56,6 +56,7 @@ def test_a_session_goes_on_with_every_family(case, tmp_path):
     image = np.stack([lr] * 3, -1) if model.flow.channels == 3 else lr
     axes = "YXS" if model.flow.channels == 3 else "YX"
     options = {"scale": case.scale, "axes": axes, "seed": 7, "device": "cpu"}
+    options["precision"] = "bfloat16"
     post = flowsr.posterior(image, model, **options)
     hr = post.sample(1)[0]
     found = saved(tmp_path / "a.flowsr", post, image, hr)

@@ -192,6 +192,7 @@ def test_the_command_does_the_same(tab, tmp_path, monkeypatch):
     session.recursive, session.pattern, session.seed = True, "*.tif", 7
     session.temperature, session.consistent, session.noise = 0.65, True, "shared"
     session.tile, session.nan, session.pixel_size_um = 48, "fill", 0.1
+    session.precision = "bfloat16"
     session.existing, session.target = "replace", str(tmp_path / "a folder")
     session.outputs = ("quantiles", "std", "samples")
     called = {}

@@ -179,6 +179,32 @@ def test_one_preferred_sample_leaves_the_spread_out(qtbot, viewer, model, monkey
     assert widget.session.problems() == {}
 
 
+def test_the_preferred_precision_is_proposed_used_and_recorded(
+    qtbot, viewer, model, image, monkeypatch
+):
+    monkeypatch.setattr(
+        upscale_dock, "read_preferences", lambda: Preferences(precision="bfloat16")
+    )
+    widget = UpscaleDock(viewer)
+    qtbot.addWidget(widget)
+    session = widget.session
+    assert widget.form.advanced.precision.currentText() == "bfloat16"
+    session.model, session.device, session.samples = model, "cpu", 1
+    session.outputs, session.precision = ("samples",), "float32"
+    widget.form.restore_clicked.emit()
+    assert session.precision == "bfloat16"
+    session.model, session.device, session.samples = model, "cpu", 1
+    session.outputs = ("samples",)
+    [layer] = run(qtbot, widget)
+    half = napari_flowsr.upscale(image, model, device="cpu", precision="bfloat16")
+    np.testing.assert_array_equal(layer.data, half)
+    assert layer.metadata[NAMESPACE]["precision"] == "bfloat16"
+    session.precision = "half"
+    assert "'bfloat16'" in widget.bar.status.text()
+    assert not widget.bar.run.isEnabled()
+    widget.leave()
+
+
 def test_the_mode_is_warned_of_before_and_after(qtbot, dock):
     dock.session.temperature = 0.0
     status = dock.bar.status

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from docks import WAIT, Gate, finish
 from napari.components import ViewerModel
 
@@ -154,3 +155,24 @@ def test_cancelled_reading_is_told_as_such(qtbot, edited, tmp_path, monkeypatch)
     finish(qtbot, dock)
     assert dock.bar.status.text() == "Cancelled. Nothing was changed."
     assert len(viewer.layers) == count
+
+
+def test_latents_are_of_the_precision_of_the_edits(qtbot, edited, model, tmp_path):
+    """Not of the one that is chosen when they are written."""
+    _, dock = edited
+    dock.session.precision = "bfloat16"
+    layer = edit(qtbot, dock)
+    before = layer.data.copy()
+    assert layer.metadata[NAMESPACE]["precision"] == "bfloat16"
+    dock.session.precision = "float32"
+    path = written(qtbot, dock, tmp_path / "edited")
+    found = flowsr.load_edit(path)
+    assert found.options["precision"] == "bfloat16"
+    for options in (found.options, {**found.options, "precision": "float32"}):
+        post = flowsr.posterior(found.image, model, device="cpu", **options)
+        pairs = zip(post.encode(before).levels, found.latents.levels, strict=True)
+        same = all(torch.allclose(a, b, atol=1e-5) for a, b in pairs)
+        assert same == (options["precision"] == "bfloat16")
+    dock.files.open(path)
+    finish(qtbot, dock)
+    assert dock.session.precision == "bfloat16"

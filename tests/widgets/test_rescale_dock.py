@@ -438,3 +438,10 @@ def test_a_pixel_size_is_given_to_the_input_too(qtbot, dock, viewer):
         np.testing.assert_allclose(layer.extent.world, cells.extent.world)
     np.testing.assert_allclose(made[0].scale, 0.4)
     assert "'cells' got pixels of 0.1 µm as well." in dock.bar.status.text()
+
+
+def test_there_is_one_precision(dock):
+    """Latents bring an image back exactly."""
+    assert not hasattr(dock.form.advanced, "precision")
+    dock.session.precision = "bfloat16"
+    assert "rescaled in float32 alone" in dock.session.problems()["precision"]

@@ -95,15 +95,17 @@ def test_the_controls_do_what_the_function_does(qtbot, dock, noisy):
     dock.form.statistics.temperature.setValue(0.7)
     dock.form.strength.setValue(0.6)
     dock.form.statistics.seed.setValue(5)
+    dock.form.advanced.precision.setCurrentIndex(1)
     choice = dock.form.normalisation
     choice.setCurrentIndex(choice.findText("global: all alike"))
     [restored, _] = run(qtbot, dock)
     expected = flowsr.restore(
         noisy, model, normalisation="global", strength=0.6, temperature=0.7, seed=5,
-        device="cpu",
+        device="cpu", precision="bfloat16",
     )  # fmt: skip
     np.testing.assert_array_equal(restored.data, expected)
     assert record(restored)["temperature"] == 0.7
+    assert record(restored)["precision"] == "bfloat16"
     assert "Pixels changed by" in dock.bar.status.text()
     dock.form.advanced.restore.click()
     assert dock.session.temperature is None

@@ -82,6 +82,7 @@ def test_nothing_to_complain_about(session):
         ("prior", "cauchy", "'gaussian'"),
         ("noise", "pink", "'shared'"),
         ("nan", "ignore", "'fill'"),
+        ("precision", "half", "'bfloat16'"),
         ("tile", 0, "at least 1"),
         ("tile", "small", "whole number"),
         ("device", "abacus", "abacus"),
@@ -128,6 +129,7 @@ def test_a_bad_value_is_kept_and_the_reason_given(session, field, value, reason)
         ("roi", "view"),
         ("roi", (0, 0, 4, 4)),
         ("nan", "fill"),
+        ("precision", "bfloat16"),
         ("noise", "shared"),
     ],
 )

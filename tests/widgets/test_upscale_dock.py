@@ -507,6 +507,10 @@ def test_scripts_move_the_fields_and_fields_the_session(dock, model):
     assert form.advanced.tile.value() == 64
     form.advanced.tile.setValue(0)
     assert session.tile == "auto"
+    session.precision = "bfloat16"
+    assert form.advanced.precision.currentData() == "bfloat16"
+    form.advanced.precision.setCurrentIndex(0)
+    assert session.precision == "float32"
     session.device = "auto"
     assert form.advanced.device.currentData() == "auto"
     assert form.advanced.reason.text()

@@ -35,6 +35,7 @@ class Job:
     tile: str = "auto"
     device: str = "auto"
     nan: str = "raise"
+    precision: str = "float32"
     pixel_size: float | None = None
     target_pixel_size: float | None = None
     prior_model: str | None = None
@@ -107,7 +108,7 @@ class Job:
         from napari_flowsr.jobs.order import Order
 
         names = ["temperature", "seed", "scale", "axes", "prior", "noise"]
-        names += ["consistent", "device", "nan"]
+        names += ["consistent", "device", "nan", "precision"]
         return Order(
             model=self.model,
             prior_model=self.prior_model,

@@ -114,6 +114,14 @@ TileOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")
 ]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help="Of the encoder: float32; or bfloat16 or float16, faster on hardware that "
+        "has it, with a result that differs by a little.",
+    ),
+]
 NanOption = Annotated[
     str, typer.Option("--nan", help="Pixels that are not finite: raise or fill.")
 ]

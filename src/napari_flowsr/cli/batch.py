@@ -77,6 +77,7 @@ def batch(
     tile: options.TileOption = "auto",
     device: options.DeviceOption = "auto",
     nan: options.NanOption = "raise",
+    precision: options.PrecisionOption = "float32",
     overwrite: options.OverwriteOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -98,6 +99,7 @@ def batch(
         prior=prior, noise=noise, consistent=consistent, tile=tile, device=device,
         nan=nan, pixel_size=pixel_size, target_pixel_size=target_pixel_size,
         prior_model=prior_model, outputs=outputs, overwrite=overwrite,
+        precision=precision,
     )  # fmt: skip
     from napari_flowsr.jobs.plan import plan_folder
 

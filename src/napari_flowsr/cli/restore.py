@@ -61,6 +61,7 @@ def restore(
     tile: options.TileOption = "auto",
     device: options.DeviceOption = "auto",
     nan: options.NanOption = "raise",
+    precision: options.PrecisionOption = "float32",
     overwrite: options.OverwriteOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -77,6 +78,7 @@ def restore(
     job = Job(
         model=model, temperature=temperature, seed=seed, axes=axes, tile=tile,
         device=device, nan=nan, pixel_size=pixel_size, overwrite=overwrite,
+        precision=precision,
     )  # fmt: skip
     target = files.target_of(source, target, "restored")
     files.check(source, {"restored": target}, job)
@@ -106,6 +108,7 @@ def _restore_file(
         "seed": job.seed,
         "axes": job.axes or image.axes,
         "nan": job.nan,
+        "precision": job.precision,
     }
     restored = _computed(source.name, image, model, job, asked)
     record = restored_record(

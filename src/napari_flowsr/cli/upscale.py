@@ -60,6 +60,7 @@ def upscale(
     tile: options.TileOption = "auto",
     device: options.DeviceOption = "auto",
     nan: options.NanOption = "raise",
+    precision: options.PrecisionOption = "float32",
     overwrite: options.OverwriteOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -79,6 +80,7 @@ def upscale(
         prior=prior, noise=noise, consistent=consistent, tile=tile, device=device,
         nan=nan, pixel_size=pixel_size, target_pixel_size=target_pixel_size,
         prior_model=prior_model, outputs=outputs, overwrite=overwrite,
+        precision=precision,
     )  # fmt: skip
     sources, output, output_dir = _sort_out(paths, output, output_dir)
     from napari_flowsr.jobs.plan import check_distinct, targets

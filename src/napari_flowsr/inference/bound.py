@@ -106,6 +106,7 @@ class Bound:
             cache=ConditionCache(budget.condition_bytes),
             peak_bytes=budget.peak_bytes,
             drawing=drawing,
+            precision=options.precision,
         )
 
     def _plan(self, samples: int, keep: int) -> tuple[Budget, TilePlan]:
@@ -140,6 +141,7 @@ class Bound:
             "consistent": options.consistent,
             "tile": options.tile,
             "nan": options.nan,
+            "precision": options.precision,
             "assume": dict(self.card.assumed) or None,
         }
 

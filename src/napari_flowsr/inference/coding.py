@@ -128,7 +128,8 @@ class UnitCoder:
         """Core of a tile, ``(components, ...)``, from the latents around it."""
         setup, decoder = self.setup, self.decoder
         part = latents.crop(setup.spec(tile.window))
-        # Latents of a flow that finds the LR image itself belong to that one.
+        # Latents of a flow that finds the LR image itself belong to that one, which
+        # `encode` conditioned on in full precision.
         if part.lr is not None:
             cond = decoder.condition_of(part.lr, tile.window)
         else:

@@ -13,6 +13,7 @@ from torch import Tensor
 from napari_flowsr.core.latents import Latents, Window
 from napari_flowsr.core.layout import layout_of
 from napari_flowsr.core.noise import NoiseField
+from napari_flowsr.core.precision import FULL, conditioned
 from napari_flowsr.errors import OutOfMemoryError
 from napari_flowsr.inference.learned import LearnedLatents
 from napari_flowsr.inference.memory import empty_cache, is_out_of_memory
@@ -105,14 +106,17 @@ class UnitDecoder:
         w, setup = seen or window, self.setup
         crop = self.input.window(w)
         if seen is None:
-            return self.condition_of(crop, window)
-        wide = setup.flow.condition(on_device(crop, setup.flow)).at(setup.place(w))
+            return self.condition_of(crop, window, setup.precision)
+        moved = on_device(crop, setup.flow)
+        wide = conditioned(setup.flow, moved, setup.precision).at(setup.place(w))
         return setup.flow.prepare(wide.crop(window), setup.spec(window))
 
-    def condition_of(self, crop: Tensor, window: Window) -> Condition:
+    def condition_of(
+        self, crop: Tensor, window: Window, precision: str = FULL
+    ) -> Condition:
         """Prepared condition of a window's LR pixels ``(1, C, h, w)``, not kept."""
-        setup = self.setup
-        cond = setup.flow.condition(on_device(crop, setup.flow)).at(setup.place(window))
+        setup, moved = self.setup, on_device(crop, self.setup.flow)
+        cond = conditioned(setup.flow, moved, precision).at(setup.place(window))
         return setup.flow.prepare(cond, setup.spec(window))
 
     def forget(self, tile: Tile) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.core.interrupt import until_cancelled
+from napari_flowsr.core.precision import check_precision
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference import given
 from napari_flowsr.inference.bound import Bound, flow_on
@@ -76,6 +77,7 @@ class Posterior(Edits, Exploring, Doubting):
     ) -> None:
         self.model, self.options, self.progress = model, options, progress
         self.device, self.device_reason = resolve_device(device)
+        check_precision(options.precision, self.device)
         self.geometry = intensities.source.geometry
         self._temperature = temperature
         self._bound = Bound(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from napari_flowsr.core.places import Place, hr_side
+from napari_flowsr.core.precision import conditioned
 from napari_flowsr.errors import OptionError, OutOfMemoryError
 from napari_flowsr.inference.axes import Geometry
 from napari_flowsr.inference.decoder import on_device, pad_plane
@@ -233,7 +234,8 @@ def _bits(bound: Bound, lr: Tensor, hr: Tensor, batch: list[_Piece]) -> list[flo
         small.append(bound.workload.network_input(pad_plane(crop, size)))
         sides = hr_side(height, scale), hr_side(width, scale)
         large.append(bound.workload.network_input(_large(hr, piece, sides, target)))
-    cond = flow.condition(on_device(torch.cat(small), flow))
+    moved = on_device(torch.cat(small), flow)
+    cond = conditioned(flow, moved, bound.options.precision)
     cond = cond.at(Place.all_of(size, scale))
     found = flow.log_prob(on_device(torch.cat(large), flow), cond)
     dimensions = large[0].numel() * math.log(2.0)

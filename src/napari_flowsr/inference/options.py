@@ -12,10 +12,12 @@ from napari_flowsr.errors import OptionError
 if TYPE_CHECKING:
     from napari_flowsr.core.flow import ConditionalFlow
 
-__all__ = ["PRIORS", "Options", "ProgressCallback", "check_callback", "check_spread"]
-__all__ += ["check_progress", "check_tileable", "why_single"]
+__all__ = ["PRECISIONS", "PRIORS", "Options", "ProgressCallback", "check_callback"]
+__all__ += ["check_progress", "check_spread", "check_tileable", "why_single"]
 
 PRIORS = ("gaussian", "learned")
+PRECISIONS = ("float32", "bfloat16", "float16")
+"""Of the encoder (`core.precision`); the flow is computed in the first."""
 _NOISE = ("per-plane", "shared")
 _NAN = ("raise", "fill")
 
@@ -40,6 +42,8 @@ class Options:
         Side in LR pixels, from free memory, or the whole plane.
     nan : str
         ``"raise"`` or ``"fill"``.
+    precision : str
+        One of `PRECISIONS`.
     """
 
     seed: int = 0
@@ -48,6 +52,7 @@ class Options:
     consistent: bool = False
     tile: int | Literal["auto"] | None = "auto"
     nan: str = "raise"
+    precision: str = "float32"
     first_plane: int = 0
     """Number of the first plane in a larger image, of which this is a part: planes
     have the noise that they have there."""
@@ -61,6 +66,7 @@ class Options:
         _one_of("prior", self.prior, PRIORS)
         _one_of("noise", self.noise, _NOISE)
         _one_of("nan", self.nan, _NAN)
+        _one_of("precision", self.precision, PRECISIONS)
         if not isinstance(self.consistent, bool):
             raise OptionError(f"consistent is {self.consistent!r}; give True or False.")
         if self.tile is not None and self.tile != "auto":

@@ -51,13 +51,16 @@ def restoring(
     tile: int | Literal["auto"] | None = "auto",
     device: str | torch.device = "auto",
     nan: str = "raise",
+    precision: str = "float32",
 ) -> Iterator[Progress | Restored]:
     """Restore an image, step by step; see `restore`.
 
     What was asked for is checked at once, the work is done while iterating.
     """
     # One noise for all planes: what is taken away does not flicker.
-    options = Options(seed=seed, tile=tile, nan=nan, noise="shared")
+    options = Options(
+        seed=seed, tile=tile, nan=nan, noise="shared", precision=precision
+    )
     asked = Asked.of(normalisation, strength, temperature, options)
     return Restorer(degraded, model, asked, axes, device).events()
 
@@ -74,6 +77,7 @@ def restore(
     tile: int | Literal["auto"] | None = "auto",
     device: str | torch.device = "auto",
     nan: str = "raise",
+    precision: str = "float32",
     progress: ProgressCallback | None = None,
 ) -> Array:
     """Take noise and other damage out of an image; its size stays.
@@ -100,7 +104,7 @@ def restore(
     seed : int
         Of the noise that the model's answer to noise is measured with, or of the new
         statistics of equation (7).
-    axes, tile, device, nan, progress
+    axes, tile, device, nan, precision, progress
         As in `napari_flowsr.posterior`; tiles are counted in pixels of the reduction.
 
     Returns
@@ -132,6 +136,7 @@ def restore(
         tile=tile,
         device=device,
         nan=nan,
+        precision=precision,
     )
     for event in events:
         if isinstance(event, Restored):
@@ -166,6 +171,7 @@ def restored_record(
         "seed": 0,
         "axes": None,
         "nan": "raise",
+        "precision": "float32",
         "scale": report.get("scale"),
         "device": report.get("device"),
         "tile": report.get("tile", "auto"),

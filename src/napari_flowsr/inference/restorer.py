@@ -14,6 +14,7 @@ import numpy.typing as npt
 from napari_flowsr.core.allocator import freed_memory_kept
 from napari_flowsr.core.device import resolve_device
 from napari_flowsr.core.normalise import check_collections
+from napari_flowsr.core.precision import check_precision
 from napari_flowsr.errors import OptionError
 from napari_flowsr.inference.axes import Geometry, parse_axes
 from napari_flowsr.inference.bound import flow_on
@@ -137,7 +138,9 @@ class Restorer:
     ) -> None:
         self.model, self.asked = model, asked
         self.scale = check_restores(model)
-        self.flow = flow_on(model.flow, resolve_device(device)[0])
+        there = resolve_device(device)[0]
+        check_precision(asked.options.precision, there)
+        self.flow = flow_on(model.flow, there)
         self.restorer = UnitRestorer(
             model.card, self.flow, self.scale, asked.normalisation, asked.options
         )

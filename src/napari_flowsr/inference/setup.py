@@ -12,6 +12,7 @@ from napari_flowsr.core.condition import Condition
 from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.core.latents import Window
 from napari_flowsr.core.places import LatentSpec, Place, hr_side
+from napari_flowsr.core.precision import FULL
 from napari_flowsr.inference.drawing import Drawing, LearnedPrior, Samples
 from napari_flowsr.inference.maps import FieldMap
 from napari_flowsr.inference.tiles import Tile, TilePlan
@@ -83,6 +84,7 @@ class Setup:
     cache: ConditionCache
     peak_bytes: int = 0
     drawing: Drawing = field(default_factory=Samples)
+    precision: str = FULL
 
     @property
     def scale(self) -> float:

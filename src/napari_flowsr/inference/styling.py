@@ -163,6 +163,7 @@ class _Styled:
             scale=pair.scale,
             tile=post.options.tile,
             device=post.device,
+            precision=post.options.precision,
         )
         self._bound, self._source = own._bound, own._bound.hr_source(pair.hr)
         self._setup = self._bound.setup(1)

@@ -21,8 +21,11 @@ COMMON = {
     "noise": "noise level",
     "consistent": "agreement with the low-resolution image",
     "nan": "treatment of missing pixels",
+    "precision": "precision",
 }
 """Entries of records that tell of the posterior of edits, and how to call them."""
+_UNTOLD = {"precision": "float32"}
+"""What records without an entry were made with."""
 
 
 def differing(facts: Mapping[str, Any], edit: Mapping[str, Any]) -> str:
@@ -36,6 +39,6 @@ def differing(facts: Mapping[str, Any], edit: Mapping[str, Any]) -> str:
         Its entry, which tells what is otherwise than in the record.
     """
     for name, what in COMMON.items():
-        if name in edit and edit[name] != facts.get(name):
+        if name in edit and edit[name] != facts.get(name, _UNTOLD.get(name)):
             return f"it was made with another {what} than the record tells"
     return ""

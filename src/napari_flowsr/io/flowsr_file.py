@@ -43,7 +43,7 @@ _KIND = Kind(
     expected=f"Give a {EDITED} file that napari-flowsr wrote.",
     remedy="Copy it again from where it was written.",
 )
-_OPTIONS = ("seed", "scale", "axes", "prior", "noise", "consistent", "nan")
+_OPTIONS = ("seed", "scale", "axes", "prior", "noise", "consistent", "nan", "precision")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

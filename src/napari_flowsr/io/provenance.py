@@ -35,15 +35,8 @@ NAMESPACE = "napari-flowsr"
 
 # Options of `napari_flowsr.posterior` that determine the pixels.
 _OPTIONS = (
-    "temperature",
-    "seed",
-    "scale",
-    "axes",
-    "prior",
-    "noise",
-    "consistent",
-    "tile",
-    "nan",
+    *("temperature", "seed", "scale", "axes", "prior", "noise", "consistent"),
+    *("tile", "nan", "precision"),
 )
 _REQUIRED = ("kind", "model", "model_sha256", "source_sha256", "temperature", "seed")
 

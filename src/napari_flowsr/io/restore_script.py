@@ -12,7 +12,10 @@ __all__ = ["KINDS", "restore_script"]
 
 KINDS = ("restored", "removed")
 """Of records that have a script."""
-_OPTIONS = ("normalisation", "strength", "temperature", "seed", "axes", "tile", "nan")
+_OPTIONS = (
+    *("normalisation", "strength", "temperature", "seed", "axes", "tile", "nan"),
+    "precision",
+)
 
 
 def restore_script(

@@ -68,7 +68,8 @@ def upscale_files(
         Asked often; once it is true, `Cancelled` is raised.
     **options
         Of `posterior`: ``temperature`` (a number), ``seed``, ``scale``, ``axes``,
-        ``noise``, ``consistent``, ``tile``, ``device``, ``nan``.
+        ``noise``, ``consistent``, ``tile``, ``device``, ``nan``,
+        ``precision``.
 
     Returns
     -------

@@ -268,5 +268,6 @@ _OPTIONS = {
     "tile": "--tile",
     "device": "--device",
     "nan": "--nan",
+    "precision": "--precision",
     "pixel_size_um": "--pixel-size",
 }

@@ -125,7 +125,9 @@ class EditFiles(QObject):
         def events() -> Iterator[Any]:
             from napari_flowsr.io.flowsr_file import Edit, save_edit
 
-            post = context.posterior()
+            # As the edits were made, whatever is chosen meanwhile: it is what the
+            # latents will be decoded in.
+            post = context.posterior(precision=record.get("precision", "float32"))
             known = {**context.record(post, "edited"), **record}
             small = binding.lr_array(post.model)
             edit = Edit(
@@ -201,6 +203,7 @@ class EditFiles(QObject):
         card = session._card()
         if card is None or card.sha256 != event.model.card.sha256:
             session.model = event.model.card.name
+        session.precision = edit.record.get("precision", "float32")
         session.target = layer
         session.image = image
 

@@ -33,10 +33,10 @@ _SUMMED = 1 << 26
 _USED = (
     *("source_name", "source_sha256", "lr", "roi", "model", "model_sha256"),
     *("prior", "prior_name", "prior_sha256"),
-    *("scale", "axes", "noise", "consistent", "nan"),
+    *("scale", "axes", "noise", "consistent", "nan", "precision"),
 )
 # Options that can be changed without reading the image again.
-_CHEAP = {"seed", "temperature", "tile", "noise"}
+_CHEAP = {"seed", "temperature", "tile", "noise", "precision"}
 
 
 # LR images of layers that are edited, kept with these: the edits change what they would

@@ -23,6 +23,7 @@ class Preferences:
     device: str = "auto"
     tile: int = 0
     """Side in pixels of the input; 0 for automatic."""
+    precision: str = "float32"
     samples: int = 4
     temperature_from: str = _MODELS_OWN
     """Whether the model's card or ``temperature`` says it."""
@@ -124,6 +125,7 @@ def read_preferences() -> Preferences:
     return Preferences(
         device=str(found.inference.device),
         tile=int(found.inference.tile),
+        precision=str(found.inference.precision),
         samples=int(found.inference.samples),
         temperature_from=str(found.inference.temperature_from),
         temperature=float(found.inference.temperature),

@@ -87,6 +87,13 @@ class RescaleSession(Session):
                 "taking every n-th pixel."
             )
 
+    def _check_precision(self) -> None:
+        if self.precision != "float32":
+            raise OptionError(
+                f"The precision is {self.precision!r}; images are rescaled in float32 "
+                "alone, so that latents bring them back exactly."
+            )
+
     def _check_model(self) -> None:
         if isinstance(self.model, Model):
             # Torch is there, for its network is.

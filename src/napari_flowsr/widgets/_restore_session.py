@@ -59,7 +59,7 @@ class RestoreSession(Session):
     def options(self) -> dict[str, Any]:
         """Keywords of `inference.restore.restoring`, but image, model and axes."""
         names = ("normalisation", "strength", "temperature", "seed", "tile", "device")
-        return {name: getattr(self, name) for name in (*names, "nan")}
+        return {name: getattr(self, name) for name in (*names, "nan", "precision")}
 
     def _is_mode(self) -> bool:
         return False  # no spread is shown

@@ -62,7 +62,7 @@ class Session:
         Of the noise.
     scale : float or None
         Factor; ``None`` takes the model's.
-    prior, noise, consistent, nan, device, tile
+    prior, noise, consistent, nan, device, tile, precision
         As `napari_flowsr.posterior`.
     prior_model : str, Path or None
         Learned prior to load with the model, for ``prior="learned"``; ``None`` takes
@@ -98,6 +98,7 @@ class Session:
     noise: str = "per-plane"
     consistent: bool = False
     nan: str = "raise"
+    precision: str = "float32"
     pixel_size_um: float | None = None
     lazy: bool = False
 
@@ -112,8 +113,9 @@ class Session:
 
     def options(self) -> dict[str, Any]:
         """Keywords of `posterior`, without image, model and axes."""
-        names = ("temperature", "seed", "scale", "prior", "noise", "consistent")
-        return {name: getattr(self, name) for name in (*names, "tile", "device", "nan")}
+        names = ["temperature", "seed", "scale", "prior", "noise", "consistent"]
+        names += ["tile", "device", "nan", "precision"]
+        return {name: getattr(self, name) for name in names}
 
     @property
     def input_um(self) -> float | None:
@@ -275,6 +277,9 @@ class Session:
 
     def _check_nan(self) -> None:
         Options(nan=self.nan)
+
+    def _check_precision(self) -> None:
+        Options(precision=self.precision)
 
     def _check_tile(self) -> None:
         if self.tile is not None and self.tile != "auto":

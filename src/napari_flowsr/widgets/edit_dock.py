@@ -109,6 +109,7 @@ class EditDock(RunDock):
         return {
             "device": wanted.device,
             "tile": wanted.tile_option,
+            "precision": wanted.precision,
             "temperature": wanted.temperature_option,
         }
 

@@ -54,7 +54,11 @@ class RestoreDock(RunDock):
 
     def _defaults(self) -> dict[str, Any]:
         wanted = read_preferences()
-        return {"device": wanted.device, "tile": wanted.tile_option}
+        return {
+            "device": wanted.device,
+            "tile": wanted.tile_option,
+            "precision": wanted.precision,
+        }
 
     def _prepare(self, source: Source) -> Callable[[], Iterable[Any]]:
         return Request.of(self.session, source).events

@@ -38,6 +38,7 @@ def _defaults() -> dict[str, Any]:
     return {
         "device": wanted.device,
         "tile": wanted.tile_option,
+        "precision": wanted.precision,
         "samples": wanted.samples,
         "temperature": wanted.temperature_option,
         # One sample has no spread.

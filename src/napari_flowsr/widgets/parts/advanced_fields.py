@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_flowsr.inference.options import PRECISIONS
 from napari_flowsr.io.prior_files import prior_names
 from napari_flowsr.models.card import ModelCard
 from napari_flowsr.widgets._devices import news, reason
@@ -29,13 +30,15 @@ __all__ = ["AdvancedFields", "NanFields"]
 
 
 class AdvancedFields(FoldedFields):
-    """Scale, prior, noise, NaN pixels, consistency, device and tile.
+    """Scale, prior, noise, NaN pixels, consistency, device, tile and precision.
 
     Parameters
     ----------
     bindings : Bindings
         Of the session.
     """
+
+    has_precision = True
 
     def __init__(self, bindings: Bindings) -> None:
         super().__init__(bindings)
@@ -117,6 +120,14 @@ class AdvancedFields(FoldedFields):
             lambda v: self.tile.setValue(v if isinstance(v, int) else 0),
         )
         rows.addRow("Tile", self.tile)
+        if self.has_precision:
+            self.precision = self._choice(
+                "precision",
+                {name: name for name in PRECISIONS},
+                "Of the encoder. Half precision is faster where the device has it, and "
+                "the result differs by a little; the flow is computed in float32",
+            )
+            rows.addRow("Precision", self.precision)
 
     def _choice(self, name: str, items: dict[Any, str], tip: str) -> QComboBox:
         box = QComboBox()
@@ -158,7 +169,7 @@ class AdvancedFields(FoldedFields):
 
 
 class NanFields(AdvancedFields):
-    """NaN pixels, device and tile: for docks without samples."""
+    """NaN pixels, device, tile and precision: for docks without samples."""
 
     def _image_options(self, rows: QFormLayout) -> None:
         self.nan = self._choice(

@@ -46,7 +46,7 @@ class _Drawing(SamplingFields):
 
 
 class _Advanced(AdvancedFields):
-    """Scale, noise, device and tile."""
+    """Scale, noise, device, tile and precision."""
 
     def _image_options(self, rows: QFormLayout) -> None:
         self.scales = ScaleFields(rows, self._bindings)

@@ -112,6 +112,12 @@ class _LatentsField(QWidget):
         show_info(f"Latents written to {target}.")
 
 
+class _Advanced(NanFields):
+    """NaN pixels, device and tile: latents bring an image back in full precision."""
+
+    has_precision = False
+
+
 class RescaleForm(QWidget):
     """Fields bound to a session.
 
@@ -158,7 +164,7 @@ class RescaleForm(QWidget):
         rows.addRow("Latents", self.latents)
         self.drawing = _Drawing(rows, bindings)
         self.output = OutputFields(rows, bindings, _KINDS)
-        self.advanced = NanFields(bindings)
+        self.advanced = _Advanced(bindings)
         self.advanced.restore.clicked.connect(self.restore_clicked)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -1,0 +1,230 @@
+"""Samples a second against batch: as it is, and what could be done besides.
+
+    python benchmarks/gpu.py [network] [--side 256] [--batch 1 2 4 8 16]
+        [--ways eager autocast compile graph] [--repeat 3] [--device cuda]
+
+A full network of `decode.py` with random weights, an LR image of ``--side`` squared.
+First comes what is done once for an image, by precision of the encoder; then decoding
+of further samples from the prepared condition, in four ways:
+
+* *eager*: as a run does it;
+* *autocast*: the flow in bfloat16 too, which the package does not offer: its latents
+  and its round trip are then wrong by what ``round trip`` tells;
+* *compile*: `torch.compile`; it takes minutes for each batch, which ``first`` tells;
+* *graph*: a CUDA graph of *eager*, captured once and replayed (CUDA only).
+
+On a CPU it runs too, but for graphs: give a small ``--side`` and ``--batch``. Where a
+batch does not fit into memory its row says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from decode import NETWORKS, make
+from precision import available, clock, placed
+from torch import Tensor
+
+from napari_flowsr.core.condition import Condition
+from napari_flowsr.core.device import resolve_device
+from napari_flowsr.core.flow import ConditionalFlow
+from napari_flowsr.core.latents import Latents
+from napari_flowsr.core.noise import NoiseField
+from napari_flowsr.core.precision import conditioned
+from napari_flowsr.inference.decoder import on_device
+from napari_flowsr.inference.memory import empty_cache, is_out_of_memory
+from napari_flowsr.inference.options import PRECISIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WAYS = ("eager", "autocast", "compile", "graph")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network, and the condition of one image."""
+
+    flow: ConditionalFlow
+    lr: Tensor
+    cond: Condition
+    device: torch.device
+
+    @classmethod
+    def of(cls, name: str, side: int, device: torch.device) -> Prepared:
+        case = make(name, side, 1)
+        flow = placed(case.fast, device)
+        lr = on_device(case.lr, flow)
+        cond = flow.prepare(flow.condition(lr), case.latents.spec)
+        return cls(flow, lr, cond, device)
+
+    def latents(self, batch: int) -> Latents:
+        """Of ``batch`` samples."""
+        drawn = NoiseField(0).draw(self.flow.spec_of(self.cond), samples=range(batch))
+        return drawn.map(lambda t: on_device(0.8 * t, self.flow))
+
+    def decode(self, levels: tuple[Tensor, ...]) -> Tensor:
+        """As a run does it."""
+        spec = self.flow.spec_of(self.cond)
+        return self.flow.decode(Latents(levels, spec), self.cond)
+
+    def seconds(self, work: Callable[[], object], repeat: int) -> float:
+        """The fastest of some."""
+        best = math.inf
+        for _ in range(repeat):
+            began = clock(self.device)
+            work()
+            best = min(best, clock(self.device) - began)
+        return best
+
+
+def once(made: Prepared, repeat: int) -> Iterator[str]:
+    """Rows of what is done once for an image."""
+    spec = made.flow.spec_of(made.cond)
+    yield "| precision | encoder | ratio | encoder and preparing | ratio |\n"
+    yield "|---|---|---|---|---|\n"
+    full: tuple[float, ...] = ()
+    for name in available(list(PRECISIONS), made.device):
+
+        def both(name: str = name) -> None:
+            made.flow.prepare(conditioned(made.flow, made.lr, name), spec)
+
+        both()
+        found = (
+            made.seconds(lambda n=name: conditioned(made.flow, made.lr, n), repeat),
+            made.seconds(both, repeat),
+        )
+        full = full or found
+        told = [f"{s:.4f} s | {f / s:.2f}" for s, f in zip(found, full, strict=True)]
+        yield f"| {name} | {' | '.join(told)} |\n"
+
+
+# --- ways of decoding -------------------------------------------------------------
+
+
+def in_autocast(made: Prepared, levels: tuple[Tensor, ...]) -> Callable[[], Tensor]:
+    """Everything in bfloat16."""
+
+    def work() -> Tensor:
+        with torch.autocast(made.device.type, torch.bfloat16):
+            return made.decode(levels)
+
+    return work
+
+
+def compiled(made: Prepared, levels: tuple[Tensor, ...]) -> Callable[[], Tensor]:
+    """By `torch.compile`, for these sizes."""
+    torch.compiler.reset()
+    decode = torch.compile(made.decode, dynamic=False)
+    return lambda: decode(levels)
+
+
+def as_graph(made: Prepared, levels: tuple[Tensor, ...]) -> Callable[[], Tensor]:
+    """Captured once; what is replayed reads the same latents and writes one image."""
+    beside = torch.cuda.Stream(made.device)
+    beside.wait_stream(torch.cuda.current_stream(made.device))
+    with torch.cuda.stream(beside):
+        for _ in range(3):
+            made.decode(levels)
+    torch.cuda.current_stream(made.device).wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        image = made.decode(levels)
+
+    def work() -> Tensor:
+        graph.replay()
+        return image
+
+    return work
+
+
+def make_way(
+    way: str, made: Prepared, levels: tuple[Tensor, ...]
+) -> Callable[[], Tensor]:
+    """What draws the samples, ready to be measured."""
+    if way == "eager":
+        return lambda: made.decode(levels)
+    ways = {"autocast": in_autocast, "compile": compiled, "graph": as_graph}
+    return ways[way](made, levels)
+
+
+def row(way: str, made: Prepared, batch: int, repeat: int, eager: float) -> str:
+    """Of the table; samples a second are its fourth column."""
+    latents = made.latents(batch)
+    levels = tuple(latents.levels)
+    began = clock(made.device)
+    work = make_way(way, made, levels)
+    image = work().float().clone()
+    first = clock(made.device) - began
+    rate = batch / made.seconds(work, repeat)
+    expected = made.decode(levels)
+    away = float((image - expected).abs().max() / (expected.max() - expected.min()))
+    back = made.flow.encode(image, made.cond).latents.levels
+    trip = max(float((a - b).abs().max()) for a, b in zip(back, levels, strict=True))
+    ratio = f"{rate / eager:.2f}" if eager else "1"
+    return (
+        f"| {way} | {batch} | {first:.2f} s | {rate:.3g} | {ratio} | {away:.1e} "
+        f"| {trip:.1e} |\n"
+    )
+
+
+def decoding(
+    made: Prepared, batches: list[int], ways: list[str], repeat: int
+) -> Iterator[str]:
+    """Rows of samples a second."""
+    yield (
+        "| way | batch | first | samples/s | to eager | difference / range "
+        "| round trip of latents |\n|---|---|---|---|---|---|---|\n"
+    )
+    for batch in batches:
+        eager = 0.0
+        for way in ways:
+            try:
+                found = row(way, made, batch, repeat, eager)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                empty_cache(made.device)
+                found = f"| {way} | {batch} | out of memory | | | | |\n"
+            else:
+                if way == "eager":
+                    eager = float(found.split("|")[4])
+            yield found
+
+
+@torch.no_grad()
+def main() -> None:
+    """Print two markdown tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("network", nargs="?", choices=NETWORKS, default="srflow")
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 2, 4, 8, 16])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="auto")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    device, why = resolve_device(asked.device)
+    is_gpu = device.type == "cuda"
+    ways = [w for w in WAYS if w in asked.ways and (is_gpu or w != "graph")]
+    sys.stdout.write(f"{why} torch {torch.__version__}; {asked.network}, ")
+    sys.stdout.write(f"an LR side of {asked.side}\n\n")
+    made = Prepared.of(asked.network, asked.side, device)
+    for table in (
+        once(made, asked.repeat),
+        decoding(made, asked.batch, ways, asked.repeat),
+    ):
+        for line in table:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()
