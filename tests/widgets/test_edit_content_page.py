@@ -12,7 +12,7 @@ from napari_flowsr.errors import FlowSRError
 from napari_flowsr.io.provenance import NAMESPACE, provenance_script
 from napari_flowsr.widgets._masks import Grid
 from napari_flowsr.widgets._pasting import painted, pasted, plane_of, source_on
-from napari_flowsr.widgets._viewer import grid_of
+from napari_flowsr.widgets._viewer import camera_of, grid_of
 from napari_flowsr.widgets.edit_dock import EditDock
 from napari_flowsr.widgets.parts.edit_content_page import MASKED, PAINT, WHOLE
 
@@ -82,7 +82,7 @@ def test_a_layer_is_pasted_where_it_lies_and_harmonised(qtbot, dock):
 
 def test_the_paste_is_shown_beside_the_result_until_the_button_is_pressed(qtbot, dock):
     viewer, beside = dock.viewer, dock.compare.beside
-    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+    camera = camera_of(viewer)
     dock.form.page.region.setCurrentText(WHOLE)
     dock.new_mask()
     viewer.layers["cells"].visible = False

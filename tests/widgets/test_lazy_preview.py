@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -103,8 +105,15 @@ def nearest(image, size):
 
 def wide(viewer):
     """A canvas that shows everything, whatever the layer's corners are."""
-    if hasattr(viewer, "canvas"):  # napari 0.9; before, nothing is clipped to it
-        viewer.canvas.size = (5000, 5000)
+    resize(viewer, (5000, 5000))
+
+
+def resize(viewer, size):
+    """As napari does when its window changes."""
+    if hasattr(viewer, "canvas"):
+        viewer.canvas.size = size
+    else:  # napari before 0.9
+        viewer._canvas_size = size
 
 
 # --- the layer ----------------------------------------------------------------
@@ -408,11 +417,9 @@ def test_a_dock_that_is_gone_leaves_nothing(qtbot, viewer, model):
 
 
 def test_the_canvas_cuts_what_napari_keeps_of_a_wider_view(qtbot, dock, viewer):
-    if not hasattr(viewer, "canvas"):
-        pytest.skip("napari before 0.9 does not tell the size of its canvas")
     preview = opened(qtbot, dock)
     look_at(preview, (0, 599), (0, 679))
-    viewer.canvas.size = (100, 200)
+    resize(viewer, (100, 200))
     camera = camera_of(viewer)
     camera.center, camera.zoom = (0, 53, 54), 4.0  # 4 pixels of the canvas are 1 µm
     geometry = preview._run.image.geometry
@@ -423,3 +430,37 @@ def test_the_canvas_cuts_what_napari_keeps_of_a_wider_view(qtbot, dock, viewer):
     np.testing.assert_allclose(box, (low[0], high[0], low[1], high[1]), atol=1)
     viewer.dims.ndisplay = 3
     assert shown_part(viewer, preview.layer, geometry) == (0, None)
+
+
+@pytest.mark.skipif(
+    not os.environ.get("DISPLAY") or os.environ.get("QT_QPA_PLATFORM") == "offscreen",
+    reason="needs a display on which a window is drawn (Xvfb and QT_QPA_PLATFORM=xcb)",
+)
+def test_in_a_window_what_it_shows_is_computed(qtbot, make_napari_viewer, image, model):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1000, 700)
+    viewer.add_image(image, name="cells")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-flowsr", "Upscale")
+    session, camera = dock.session, camera_of(viewer)
+    session.image, session.model = viewer.layers["cells"], model
+    session.device, session.tile, session.lazy = "cpu", 64, True
+    qtbot.waitExposed(viewer.window._qt_window)
+    qtbot.wait(500)
+    whole = posterior(image, model, device="cpu", tile=64).sample(1)[0]
+    plain, preview = nearest(image, (600, 680)), None
+    for row, column in ((30, 40), (260, 300)):
+        camera.center, camera.zoom = (row, column), 40.0  # some 20 pixels of the input
+        preview = preview or opened(qtbot, dock)
+        box = (2 * row - 5, 2 * row + 5, 2 * column - 5, 2 * column + 5)
+        wants = partial(preview._run.image.wants, 0, box)
+        qtbot.waitUntil(wants, timeout=WAIT)
+        settled(qtbot, preview)
+        here = slice(*box[:2]), slice(*box[2:])
+        found = preview.layer.data[0][...]
+        np.testing.assert_array_equal(found[here], whole[here])
+        assert (found[here] != plain[here]).any()
+    between = slice(280, 320), slice(320, 360)
+    np.testing.assert_array_equal(found[between], plain[between])
+    assert "elsewhere the layer shows the enlarged input" in dock.bar.status.text()
+    dock.leave()
+    qtbot.waitUntil(lambda: not preview.is_running, timeout=WAIT)

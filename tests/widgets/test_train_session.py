@@ -138,10 +138,10 @@ def test_an_interrupted_run_is_found_again(tmp_path, layer):
         total=9,
         curves=curves,
     )
-    record.write()
-    assert interrupted(tmp_path) == []  # there is nothing to go on from
     state = state_path(record.output)
+    state.parent.mkdir()
     state.write_bytes(b"")
+    record.write()
     [found] = interrupted(tmp_path)
     assert found == record
     assert (found.name, found.config.seed) == ("own", 4)
@@ -154,3 +154,25 @@ def test_an_interrupted_run_is_found_again(tmp_path, layer):
     forget(found)
     assert not state.parent.exists()
     assert interrupted(tmp_path / "nowhere") == []
+
+
+def test_a_run_without_a_state_is_not_offered(tmp_path):
+    record = Record(preset("compact-2x"), tmp_path / "own.safetensors")
+    state = state_path(record.output)
+    state.parent.mkdir()
+    state.write_bytes(b"")
+    record.write()
+    state.unlink()
+    assert (state.parent / "run.json").is_file()
+    assert interrupted(tmp_path) == []
+
+
+def test_what_was_forgotten_meanwhile_is_not_noted(tmp_path):
+    """The worker forgets a finished run while its last checkpoint is being noted."""
+    record = Record(preset("compact-2x"), tmp_path / "own.safetensors")
+    state = state_path(record.output)
+    state.parent.mkdir()
+    state.write_bytes(b"")
+    forget(record)
+    record.write()
+    assert not state.parent.exists()

@@ -1,4 +1,4 @@
-"""Names of layers are followed, also where napari's list has no event for it."""
+"""What releases of napari moved or lack: names of layers, the canvas, world units."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_flowsr.widgets._viewer import layer_events
+from napari_flowsr.widgets._viewer import canvas_size, is_in_world_units, layer_events
 
 
 class _Old:
@@ -49,3 +49,25 @@ def test_each_change_of_the_layers_is_told(old) -> None:
     told.clear()
     viewer.layers[0].name = "d"
     assert told == []
+
+
+def test_the_size_of_the_canvas_is_told() -> None:
+    new = SimpleNamespace(canvas=SimpleNamespace(size=(300, 400)))
+    assert canvas_size(new) == (300, 400)
+    assert canvas_size(SimpleNamespace(_canvas_size=(300, 400))) == (300, 400)
+    assert canvas_size(ViewerModel()) == (800, 600)
+
+
+def test_units_count_where_the_viewer_converts_them() -> None:
+    viewer = ViewerModel()
+    here = viewer.add_image(np.zeros((4, 4)), units=("um", "um"))
+    there = viewer.add_image(np.zeros((4, 4)), units=("nm", "nm"))
+    converts = hasattr(viewer.layers.extent, "units")
+    in_units = [is_in_world_units(viewer, layer) for layer in (here, there)]
+    assert sorted(in_units) == ([False, True] if converts else [True, True])
+    old = SimpleNamespace(layers=SimpleNamespace(extent=SimpleNamespace()))
+    assert is_in_world_units(old, here)
+    nothing = SimpleNamespace(units=None)
+    assert not is_in_world_units(
+        SimpleNamespace(layers=SimpleNamespace(extent=nothing)), here
+    )

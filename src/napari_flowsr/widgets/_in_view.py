@@ -11,7 +11,11 @@ from napari_flowsr.errors import FlowSRError
 from napari_flowsr.inference.axes import Geometry
 from napari_flowsr.inference.lazy_image import HRBox
 from napari_flowsr.widgets._geometry import visible_box
-from napari_flowsr.widgets._viewer import camera_of
+from napari_flowsr.widgets._viewer import (
+    camera_of,
+    canvas_size,
+    is_in_world_units,
+)
 
 __all__ = ["shown_part"]
 
@@ -55,15 +59,12 @@ def _clipped(viewer: Any, layer: Any, yx: tuple[int, int], box: HRBox) -> HRBox:
     """What of a box lies in the canvas.
 
     Of a multiscale layer napari keeps the pixels of a wider view when it is zoomed in
-    within a size. Where the size of the canvas is not known, or the layer's units are
-    not the viewer's, the box stays as it is.
+    within a size. Where the layer's units are not the viewer's, the box stays as it is.
     """
-    size = getattr(getattr(viewer, "canvas", None), "size", None)
-    units = viewer.layers.extent.units
-    if size is None or units is None or tuple(units[-layer.ndim :]) != layer.units:
+    if not is_in_world_units(viewer, layer):
         return box
     camera, dims = camera_of(viewer), viewer.dims
-    half = np.asarray(size, float) / camera.zoom / 2
+    half = np.asarray(canvas_size(viewer), float) / camera.zoom / 2
     low, high = camera.center[-2:] - half, camera.center[-2:] + half
     corners = []
     for corner in itertools.product(*zip(low, high, strict=True)):

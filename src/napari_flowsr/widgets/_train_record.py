@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from napari_flowsr.errors import ExportError, OptionError
-from napari_flowsr.io.atomic import atomic_path, make_folder
+from napari_flowsr.io.atomic import atomic_path
 from napari_flowsr.training.config import TrainConfig, validated
 from napari_flowsr.training.paths import state_path
 from napari_flowsr.widgets._train_curves import Curves
@@ -18,6 +19,8 @@ from napari_flowsr.widgets._train_curves import Curves
 __all__ = ["Layer", "Record", "forget", "interrupted"]
 
 _FILE = "run.json"
+# The main thread notes a checkpoint while the worker may forget the finished run.
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,13 @@ class Record:
         return state_path(self.output).is_file()
 
     def write(self) -> None:
-        """Write it beside the state.
+        """Write it beside the state; not at all where there is none (any more).
 
         Raises
         ------
         ExportError
             The folder cannot be written.
         """
-        folder = make_folder(state_path(self.output).parent)
         data = {
             "config": self.config.to_dict(),
             "layers": [[one.name, one.path] for one in self.layers],
@@ -92,8 +94,11 @@ class Record:
             "total": self.total,
             "curves": self.curves.to_dict(),
         }
-        with atomic_path(folder / _FILE) as temporary:
-            temporary.write_text(json.dumps(data), encoding="utf-8")
+        with _lock:
+            if self.has_state:
+                place = state_path(self.output).parent / _FILE
+                with atomic_path(place) as temporary:
+                    temporary.write_text(json.dumps(data), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Record | None:
@@ -163,10 +168,11 @@ def forget(record: Record) -> None:
     """
     state = state_path(record.output)
     try:
-        for path in (state, state.parent / _FILE):
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # there is something else in it
-            state.parent.rmdir()
+        with _lock:
+            for path in (state, state.parent / _FILE):
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # there is something else in it
+                state.parent.rmdir()
     except OSError as error:
         raise ExportError(
             f"'{state.parent}' could not be deleted: {error.strerror or error}. "

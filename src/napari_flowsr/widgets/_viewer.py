@@ -1,4 +1,4 @@
-"""The viewer, which napari hands to docks behind a proxy, and its camera."""
+"""The viewer, which napari hands to docks behind a proxy, and what releases moved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Any
 
 from napari.utils.events import EventEmitter
 
-__all__ = ["camera_of", "grid_of", "layer_events", "viewer_reference"]
+__all__ = [
+    "camera_of",
+    "canvas_size",
+    "grid_of",
+    "is_in_world_units",
+    "layer_events",
+    "viewer_reference",
+]
 
 _renamings: weakref.WeakKeyDictionary[Any, EventEmitter] = weakref.WeakKeyDictionary()
 
@@ -32,6 +39,26 @@ def camera_of(viewer: Any) -> Any:
     """Camera; it moved to ``viewer.scene`` in napari 0.9."""
     scene = getattr(viewer, "scene", None)
     return getattr(scene, "camera", None) or viewer.camera
+
+
+def canvas_size(viewer: Any) -> tuple[int, int]:
+    """Height and width of the canvas; public in ``viewer.canvas`` from napari 0.9."""
+    canvas = getattr(viewer, "canvas", None)
+    height, width = viewer._canvas_size if canvas is None else canvas.size
+    return height, width
+
+
+def is_in_world_units(viewer: Any, layer: Any) -> bool:
+    """Whether a layer's transform gives world coordinates without converting units.
+
+    The viewer converts lengths from napari 0.7 on; before, a layer's unit is only a
+    label.
+    """
+    extent = viewer.layers.extent
+    if not hasattr(extent, "units"):
+        return True
+    units = extent.units
+    return units is not None and tuple(units[-layer.ndim :]) == layer.units
 
 
 def layer_events(viewer: Any) -> list[Any]:
