@@ -9,15 +9,17 @@ import torch
 from napari_flowsr.core.latents import Window
 from napari_flowsr.data.degradation import Degradation
 from napari_flowsr.data.degrade import downscale
-from napari_flowsr.inference import consistency, plane_input
+from napari_flowsr.inference import consistency, intensity, plane_input, source
 from napari_flowsr.inference.axes import Geometry
 from napari_flowsr.inference.consistency import strips
 from napari_flowsr.inference.excess import split_excess
 from napari_flowsr.inference.intensity import survey
 from napari_flowsr.inference.plane_input import PlaneInput
+from napari_flowsr.inference.posterior import posterior
 from napari_flowsr.inference.source import Source
 from napari_flowsr.inference.stability import explosion_limit
 from napari_flowsr.inference.units import Workload
+from napari_flowsr.io.collection import load_model
 from napari_flowsr.models.card import Normalisation
 
 
@@ -111,3 +113,18 @@ def test_reductions_of_strips_are_parts_of_the_reduction(scale, name, monkeypatc
     together = torch.cat(parts, 1)
     assert (together - expected).abs().max() < 1e-12
     assert [s.rows.stop for s in found][-1] == lr_size[0]
+
+
+def test_a_run_never_reads_a_large_plane_as_a_whole(rng, monkeypatch) -> None:
+    """Neither for its tiles nor for what it tells besides: range, agreement, doubt."""
+    for module in (source, plane_input):
+        monkeypatch.setattr(module, "READ_AT_ONCE", 0)
+    for module in (intensity, plane_input, consistency):
+        monkeypatch.setattr(module, "_STRIP", 1 << 14)
+    image = Sliced((1000 * rng.random((400, 360))).astype(np.uint16))
+    model = load_model("micro-2x", device="cpu")
+    post = posterior(image, model, axes="YX", tile=96)
+    *_, finished = post.stream(2)
+    assert finished.result.report["typicality"]["score"] > 0
+    assert finished.result.report["lr_psnr"]
+    assert max(image.read) < image.shape[0] * image.shape[1] / 3

@@ -14,6 +14,7 @@ section passes.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_flowsr.errors import TrainingError
+from napari_flowsr.inference.plane_input import PlaneInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from napari_flowsr.inference.bound import Bound
-    from napari_flowsr.inference.units import Unit
+    from napari_flowsr.inference.units import Unit, Workload
 
 __all__ = ["VERSION", "Doubt", "calibrated", "describe", "doubt"]
 
@@ -105,9 +107,17 @@ def describe(plane: npt.NDArray[Any]) -> Array | None:
     ndarray or None
         None if it is constant within its percentiles, or smaller than `SMALLEST`.
     """
-    if min(plane.shape) < SMALLEST:
+    height, width = plane.shape
+    return _described((height, width), lambda rows, columns: plane[rows, columns])
+
+
+def _described(
+    size: tuple[int, int], read: Callable[[slice, slice], npt.NDArray[Any]]
+) -> Array | None:
+    """As `describe`, of a plane of which only some windows are read."""
+    if min(size) < SMALLEST:
         return None
-    x = _windows(np.asarray(plane, np.float64))
+    x = np.stack([np.asarray(read(*at), np.float64) for at in _windows(size)])
     low, high = np.percentile(x, _PERCENTILES)
     if not high > low:
         return None
@@ -115,16 +125,15 @@ def describe(plane: npt.NDArray[Any]) -> Array | None:
     return np.asarray([*_of_differences(x), *_of_intensities(x)])
 
 
-def _windows(plane: Array) -> Array:
-    """``(n, h, w)``: windows spread evenly over the plane, all of it if it is small."""
-    height, width = (min(side, _WINDOW) for side in plane.shape)
-    starts = []
-    for side, window in zip(plane.shape, (height, width), strict=True):
-        count = min(_GRID, -(-side // window))
-        starts.append(np.linspace(0, side - window, count).astype(int))
-    rows, columns = starts
-    found = [plane[y : y + height, x : x + width] for y in rows for x in columns]
-    return np.stack(found)
+def _windows(size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+    """Windows of one size spread evenly over a plane, all of it if it is small."""
+    return itertools.product(_spans(size[0]), _spans(size[1]))
+
+
+def _spans(side: int) -> list[slice]:
+    window = min(side, _WINDOW)
+    starts = np.linspace(0, side - window, min(_GRID, -(-side // window))).astype(int)
+    return [slice(int(at), int(at) + window) for at in starts]
 
 
 def _of_differences(x: Array) -> list[float]:
@@ -314,9 +323,20 @@ def _farthest(bound: Bound, usual: _Usual) -> float:
     found = []
     for units in channels.values():
         some = np.linspace(0, len(units) - 1, min(_PLANES, len(units))).astype(int)
-        planes = (workload.normalised(units[i]).mean(0).numpy() for i in set(some))
-        described = [d for d in map(describe, planes) if d is not None]
+        descriptions = (_of_unit(workload, units[i]) for i in set(some))
+        described = [d for d in descriptions if d is not None]
         if described:
             scores = [usual.score(d) for d in described]
             found.append(float(np.median(scores)))
     return max(found, default=math.nan)
+
+
+def _of_unit(workload: Workload, unit: Unit) -> Array | None:
+    size = workload.geometry.lr_size
+    plane = PlaneInput(workload, unit, size)  # windows of a plane of any size
+
+    def read(rows: slice, columns: slice) -> npt.NDArray[Any]:
+        grey: npt.NDArray[Any] = plane.pixels(rows, columns).mean(0).numpy()
+        return grey
+
+    return _described(size, read)
