@@ -94,14 +94,19 @@ class ImplicitNet(nn.Module):
         """What each corner gives, ``(B, rows, columns, hidden)``, one by one."""
         half = coef.shape[-1] // 2
         phase = self.phase(cell.to(coef))
-        for (a, b), share in zip(_CORNERS, corner_weights(y, x), strict=True):
+
+        # A function, or what one corner needed would be held while it is used.
+        def wave(a: int, b: int, share: Tensor) -> Tensor:
             at = (slice(None), y.index[a][:, None], x.index[b])
             f = freq[at]
             basis = f[..., :half] * y.offset[a][:, None, None].to(f)
             basis = basis + f[..., half:] * x.offset[b][:, None].to(f) + phase
             angle = math.pi * basis
-            wave = torch.cat((torch.cos(angle), torch.sin(angle)), -1)
-            yield share[..., None].to(f) * coef[at] * wave
+            unit = torch.cat((torch.cos(angle), torch.sin(angle)), -1)
+            return share[..., None].to(f) * coef[at] * unit
+
+        for corner, share in zip(_CORNERS, corner_weights(y, x), strict=True):
+            yield wave(*corner, share)
 
 
 class _Linear(nn.Module):
