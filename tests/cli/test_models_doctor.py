@@ -107,14 +107,17 @@ def test_doctor_tells_what_works_here(cli, home):
 
 
 def test_doctor_tells_what_bounds_memory(cli, home, monkeypatch, tmp_path):
-    monkeypatch.setenv("NAPARI_FLOWSR_MEMORY", "4GB")
+    monkeypatch.setenv("NAPARI_FLOWSR_MEMORY", "1GB")
     monkeypatch.setenv("NAPARI_FLOWSR_SCRATCH", str(tmp_path))
     found = cli("doctor", "--json").json
-    assert found["computing"]["NAPARI_FLOWSR_MEMORY"] == "4GB"
+    assert found["computing"]["NAPARI_FLOWSR_MEMORY"] == "1GB"
+    assert found["computing"]["planned with"] == "0.9 GiB"
     assert found["folders"]["large results"] == str(tmp_path)
     monkeypatch.setenv("NAPARI_FLOWSR_MEMORY", "much")
-    said = cli("doctor", "--json").json["computing"]["NAPARI_FLOWSR_MEMORY"]
-    assert "'much'; give an amount" in said
+    monkeypatch.setenv("NAPARI_FLOWSR_SCRATCH", str(tmp_path / "gone"))
+    found = cli("doctor", "--json").json
+    assert "'much'; give an amount" in found["computing"]["planned with"]
+    assert "there is no such folder" in found["folders"]["large results"]
 
 
 def test_doctor_survives_a_qt_that_aborts(cli, monkeypatch):

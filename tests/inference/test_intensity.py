@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_flowsr.errors import ImageError
-from napari_flowsr.inference import intensity, source
+from napari_flowsr.inference import intensity, source, tally
 from napari_flowsr.inference.axes import Geometry, parse_axes
 from napari_flowsr.inference.intensity import cast, survey
 from napari_flowsr.inference.source import Source, open_array
@@ -67,6 +67,25 @@ def test_small_integers_are_counted_exactly(monkeypatch, dtype, joint) -> None:
         expected = np.percentile(part.astype(float), (0.1, 99.9))
         span = found.range(0, component)
         assert (span.low, span.high) == pytest.approx(tuple(expected), rel=1e-12)
+
+
+def test_a_plane_of_one_chunk_is_counted_in_parts(monkeypatch) -> None:
+    """Eight bytes a pixel of a large plane would be more than all else takes."""
+    counted = []
+    count = np.bincount
+
+    def noted(index, minlength):
+        counted.append(index.size)
+        return count(index, minlength=minlength)
+
+    monkeypatch.setattr(np, "bincount", noted)
+    monkeypatch.setattr(source, "READ_AT_ONCE", 0)
+    monkeypatch.setattr(tally, "_AT_ONCE", 500)
+    array = np.random.default_rng(0).integers(0, 999, (64, 48)).astype(np.uint16)
+    whole = dask_array.from_array(array, array.shape)
+    (span,) = surveyed(whole, "YX").ranges.values()
+    assert max(counted) <= 500
+    assert (span.low, span.high) == tuple(np.percentile(array, (0.1, 99.9)))
 
 
 def test_dtype_range() -> None:

@@ -54,7 +54,7 @@ def plane_of(array, axes="YX", *, padded=None, channels=1, nan="raise"):
 @pytest.mark.parametrize("axes", ["YX", "XY"])
 @pytest.mark.parametrize("bright", [False, True])
 def test_windows_are_parts_of_the_whole(rng, axes, bright, monkeypatch):
-    monkeypatch.setattr(plane_input, "_STRIP", 40)  # several strips
+    monkeypatch.setattr(intensity, "_STRIP", 40)  # several strips
     image = rng.random((13, 17))
     if bright:
         image[3, 4] = 60
@@ -119,7 +119,7 @@ def test_a_run_never_reads_a_large_plane_as_a_whole(rng, monkeypatch) -> None:
     """Neither for its tiles nor for what it tells besides: range, agreement, doubt."""
     for module in (source, plane_input):
         monkeypatch.setattr(module, "READ_AT_ONCE", 0)
-    for module in (intensity, plane_input, consistency):
+    for module in (intensity, consistency):
         monkeypatch.setattr(module, "_STRIP", 1 << 14)
     image = Sliced((1000 * rng.random((400, 360))).astype(np.uint16))
     model = load_model("micro-2x", device="cpu")

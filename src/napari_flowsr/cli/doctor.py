@@ -8,10 +8,13 @@ import platform
 import subprocess
 import sys
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_flowsr.cli._options import JsonOption
 from napari_flowsr.cli._show import facts, say, show_json, show_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["doctor", "examine"]
 
@@ -123,12 +126,12 @@ def _computing() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory": f"{memory.available / 2**30:.1f} GiB free of "
         f"{memory.total / 2**30:.1f} GiB",
-        LIMIT: os.environ.get(LIMIT) or "not set",
+        LIMIT: os.environ.get(LIMIT, "").strip() or "not set",
     }
     try:
-        free_memory()
+        out["planned with"] = f"{free_memory() / 2**30:.1f} GiB"
     except OptionError as error:
-        out[LIMIT] = str(error)
+        out["planned with"] = str(error)
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         out["gpu memory"] = f"{free / 2**30:.1f} GiB free of {total / 2**30:.1f} GiB"
@@ -214,9 +217,20 @@ def _folders() -> dict[str, str]:
         "built-in models": str(builtin_folder()),
         "imported models": str(user_folder()),
         "NAPARI_FLOWSR_HOME": home or "not set",
-        "large results": scratch_folder(),
+        "large results": _writable(scratch_folder),
         FOLDER: os.environ.get(FOLDER) or "not set",
     }
+
+
+def _writable(find: Callable[[], str]) -> str:
+    """A folder, and what is wrong with it."""
+    try:
+        folder = find()
+    except FileNotFoundError as error:  # there is none for temporary files
+        return str(error)
+    if not os.path.isdir(folder):
+        return f"{folder} (there is no such folder)"
+    return folder if os.access(folder, os.W_OK) else f"{folder} (cannot be written to)"
 
 
 def _models() -> list[dict[str, str]]:

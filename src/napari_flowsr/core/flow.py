@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -22,7 +23,7 @@ from napari_flowsr.core.transforms.base import zero_per_image
 from napari_flowsr.errors import OptionError, SizeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_flowsr.core.condition import Condition
     from napari_flowsr.core.prior import LatentModule
@@ -101,14 +102,11 @@ class ConditionalFlow(Preparing, ABC):
     exact_halo_up_to: ClassVar[int] = 128
     """Receptive fields up to this get an exact halo, LR pixels."""
     practical_halo: ClassVar[int] = 32
-    """Halo of networks that see further, LR pixels, until it is measured."""
-    measured_halo: int | None = None
-    """Halo that `inference.seam` found to be enough where the reach is huge, at all of
-    `measured_scales`."""
-    seam_error: float | None = None
-    """Largest difference that `measured_halo` makes, as a part of the range."""
-    measured_scales: frozenset[float] = frozenset()
-    """Scales at which it was measured."""
+    """Halo of networks that see further, LR pixels, where it was not measured."""
+    seams: Mapping[float, tuple[int, float | None]] = MappingProxyType({})
+    """By scale, for networks that see further: the halo that `inference.seam` found to
+    be enough, and the largest difference that it makes, as a part of the range;
+    ``None`` where it could not be measured."""
 
     @abstractmethod
     def condition(self, lr: Tensor) -> Condition:
@@ -352,7 +350,12 @@ class ConditionalFlow(Preparing, ABC):
         """
         if self.receptive_field <= self.exact_halo_up_to:
             return self.receptive_field
-        return self.measured_halo or self.practical_halo
+        return self.practical_halo
+
+    def halo_at(self, scale: float) -> int:
+        """`halo`, or what was measured at a scale."""
+        found = self.seams.get(scale)
+        return self.halo if found is None else found[0]
 
     @property
     def latent_reach(self) -> int:

@@ -19,7 +19,8 @@ __all__ += ["intensity_range", "place", "to_unit"]
 
 # ITU-R BT.601 luma, the weights of the field's one-channel figures.
 _LUMA = np.array([0.299, 0.587, 0.114])
-# Beyond this many pixels every k-th one stands for all, as where a model is used.
+# Beyond this many pixels every k-th one stands for all, as where a model is used on
+# floats (integers are counted there): percentiles move by less than 0.02 % of rank.
 _EXACT_PIXELS = 1 << 24
 # Floats that are taken as they are may exceed 0 .. 1 by this much.
 _FAR = 0.5

@@ -16,7 +16,7 @@ from napari_flowsr.inference.intensity import Intensities
 from napari_flowsr.inference.maps import FieldMap
 from napari_flowsr.inference.memory import Budget, plan_budget
 from napari_flowsr.inference.options import Options
-from napari_flowsr.inference.seam import alignment, find_halo
+from napari_flowsr.inference.seam import alignment, find_halo, worth_measuring
 from napari_flowsr.inference.setup import ConditionCache, Limits, Setup
 from napari_flowsr.inference.tiles import TilePlan, padded_size
 from napari_flowsr.inference.units import Unit, Workload
@@ -72,6 +72,12 @@ class Bound:
         """Units of the image."""
         return Workload(self.intensities, self.flow.channels)
 
+    @property
+    def waits_for_seam(self) -> bool:
+        """Whether the next `setup` with ``parts`` measures the halo, for seconds."""
+        size = padded_size(self.geometry.lr_size, self.flow.multiple_of)
+        return worth_measuring(self.flow, size, self.geometry.scale)
+
     def setup(self, samples: int, *, keep: bool = False, parts: bool = False) -> Setup:
         """Plan tiles and batches from the memory that is free now.
 
@@ -89,10 +95,9 @@ class Bound:
         single = drawing.is_single or flow.deterministic
         planned = 1 if single else samples, samples if keep else 0
         budget, plan = self._plan(*planned)
-        if parts or len(plan) > 1:
-            before = flow.halo
+        if len(plan) > 1 or (parts and self.waits_for_seam):
             find_halo(flow, self.geometry.scale)
-            if flow.halo != before:
+            if plan.halo != flow.halo_at(self.geometry.scale):
                 budget, plan = self._plan(*planned)
         return Setup(
             flow=flow,
@@ -112,7 +117,7 @@ class Bound:
     def _plan(self, samples: int, keep: int) -> tuple[Budget, TilePlan]:
         flow, scale = self.flow, self.geometry.scale
         size = padded_size(self.geometry.lr_size, flow.multiple_of)
-        halo = 0 if flow.needs_whole else flow.halo
+        halo = 0 if flow.needs_whole else flow.halo_at(scale)
         budget = plan_budget(
             flow,
             size,

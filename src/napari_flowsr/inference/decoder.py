@@ -233,10 +233,11 @@ class UnitDecoder:
                 'assume={"grid": "corrected"} for LINF.'
             )
         if not parts:
+            seen = tile.seen or tile.window
             raise OutOfMemoryError(
                 f"Memory does not suffice for a tile of {tile.core.height} x "
-                f"{tile.core.width} LR pixels ({tile.window.height} x "
-                f"{tile.window.width} with its halo) on {self.setup.flow.device}. "
+                f"{tile.core.width} LR pixels ({seen.height} x {seen.width} with its "
+                f"halo) on {self.setup.flow.device}. "
                 "Close other programs, use a smaller model, or another device."
             )
         y0, y1, x0, x1 = self.setup.box(tile.core)

@@ -86,7 +86,10 @@ def edited(
     """
     check_flow(bound)
     started = time.perf_counter()
-    source, setup = bound.hr_source(hr), bound.setup(1, parts=True)
+    source = bound.hr_source(hr)
+    if bound.waits_for_seam:
+        yield Progress(0, 1, "measuring how far the network sees")
+    setup = bound.setup(1, parts=True)
     out = np.array(source.array, dtype=source.dtype)
     units = [u for u in setup.workload if np.any(mask.plane(u.plane))]
     units = [u for u in units if not setup.workload.constant(u)]

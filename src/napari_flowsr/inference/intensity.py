@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from napari_flowsr.errors import ImageError
 from napari_flowsr.inference.source import FILL, Source
+from napari_flowsr.inference.tally import Tally, quantiles
 
 if TYPE_CHECKING:
     from napari_flowsr.models.card import Normalisation
@@ -87,47 +88,6 @@ def cast(values: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
     return values.astype(dtype)
 
 
-@dataclass
-class _Tally:
-    """What is gathered of one channel's component, or of several that share a range.
-
-    Parameters
-    ----------
-    dtype : dtype
-        Of the image. How often each value of a small integer type occurs takes no more
-        memory than a strip; of others pixels are kept.
-    """
-
-    dtype: np.dtype[Any]
-    low: float = math.inf
-    high: float = -math.inf
-    values: list[Array] = field(default_factory=list)
-    counts: npt.NDArray[np.int64] | None = None
-
-    def add(self, finite: Array, step: int, skip: int) -> None:
-        if not finite.size:
-            return
-        self.low = min(self.low, float(finite.min()))
-        self.high = max(self.high, float(finite.max()))
-        if _is_counted(self.dtype):
-            lowest = np.iinfo(self.dtype).min
-            size = 1 << 8 * self.dtype.itemsize
-            found = np.bincount(finite.astype(np.intp) - lowest, minlength=size)
-            self.counts = found if self.counts is None else self.counts + found
-            return
-        # A strided view would keep all pixels in memory.
-        kept = finite[skip::step] if finite[skip::step].size else finite[:1]
-        self.values.append(kept.copy() if step > 1 else finite)
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.high >= self.low
-
-
-def _is_counted(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind in "ui" and dtype.itemsize <= 2
-
-
 @dataclass(frozen=True)
 class Intensities:
     """Ranges of all channels, and how pixels without a value are filled.
@@ -194,42 +154,6 @@ def _fill(pixels: Array, otherwise: float) -> None:
         pixels[...] = pixels[rows, columns]
 
 
-def _quantiles(group: list[_Tally], shares: Sequence[float]) -> list[float]:
-    """Quantiles of the pixels at hand, linear between order statistics."""
-    size, ordered = _order_statistics(group)
-    last = size - 1
-    below = [min(math.floor(share * last), max(0, last - 1)) for share in shares]
-    at = sorted({k for first in below for k in (first, min(first + 1, last))})
-    value = dict(zip(at, ordered(at), strict=True))
-    found = []
-    for share, first in zip(shares, below, strict=True):
-        ends = value[first], value[min(first + 1, last)]
-        found.append(float(np.interp(share * last, (first, first + 1), ends)))
-    return found
-
-
-def _order_statistics(
-    group: list[_Tally],
-) -> tuple[int, Callable[[list[int]], list[float]]]:
-    """How many pixels there are at hand, and how to find the k-th smallest of them."""
-    dtype = group[0].dtype
-    if _is_counted(dtype):
-        until = sum(t.counts for t in group if t.counts is not None).cumsum()  # type: ignore[union-attr]
-        lowest = int(np.iinfo(dtype).min)
-        return int(until[-1]), lambda at: [
-            float(lowest + k) for k in np.searchsorted(until, at, side="right")
-        ]
-    # In the image's own dtype: as float64 the pixels of a large image would take more
-    # memory than its decoding.
-    values = np.concatenate([part for tally in group for part in tally.values])
-
-    def ordered(at: list[int]) -> list[float]:
-        values.partition(at)
-        return [float(values[k]) for k in at]
-
-    return values.size, ordered
-
-
 def _step(source: Source) -> int:
     """Every how many pixels of a plane one is looked at, coprime to the width."""
     height, width = source.geometry.lr_size
@@ -276,7 +200,7 @@ def survey(
         Non-finite pixels (with ``nan="raise"``, or no finite one at all), or a range
         that is too large for floating point.
     """
-    tallies: dict[tuple[int, int], _Tally] = {}
+    tallies: dict[tuple[int, int], Tally] = {}
     geometry, step = source.geometry, _step(source)
     width, bad = geometry.lr_size[1], 0
     parts = itertools.product(range(geometry.planes), strips(source))
@@ -292,7 +216,7 @@ def survey(
                     bad += missing
                     flat = flat[finite]
             key = geometry.channel(plane), component
-            tallies.setdefault(key, _Tally(source.dtype)).add(flat, step, skip)
+            tallies.setdefault(key, Tally(source.dtype)).add(flat, step, skip)
         if source.dtype.kind == "f" and geometry.components == 4:
             bad += int(np.count_nonzero(~np.isfinite(pixels[:, :, 3])))
     _check_finite(bad, tallies, nan)
@@ -300,12 +224,12 @@ def survey(
     for key, tally in tallies.items():
         group = [t for k, t in tallies.items() if k[0] == key[0]] if joint else [tally]
         ranges[key] = _range(tally, group, source.dtype, normalisation)
-    medians = {k: _quantiles([t], [0.5])[0] for k, t in tallies.items() if bad}
+    medians = {k: quantiles([t], [0.5])[0] for k, t in tallies.items() if bad}
     largest = max(max(abs(t.low), abs(t.high)) for t in tallies.values())
     return Intensities(source, ranges, medians, bad, largest)
 
 
-def _check_finite(bad: int, tallies: Mapping[Any, _Tally], nan: str) -> None:
+def _check_finite(bad: int, tallies: Mapping[Any, Tally], nan: str) -> None:
     if bad and nan == "raise":
         raise ImageError(
             f"The image has {bad} pixels that are NaN or infinite. Replace them, or "
@@ -318,7 +242,7 @@ def _check_finite(bad: int, tallies: Mapping[Any, _Tally], nan: str) -> None:
         )
 
 
-def _dtype_range(group: list[_Tally], dtype: np.dtype[Any]) -> Range:
+def _dtype_range(group: list[Tally], dtype: np.dtype[Any]) -> Range:
     """Limits of an integer dtype; floats are taken as they are, if they can be."""
     if dtype.kind in "ui":
         info = np.iinfo(dtype)
@@ -326,7 +250,7 @@ def _dtype_range(group: list[_Tally], dtype: np.dtype[Any]) -> Range:
     lowest, highest = min(t.low for t in group), max(t.high for t in group)
     if lowest < -_FAR or highest > 1.0 + _FAR:
         # A few pixels may be far outside, see `inference.excess`, but not the image.
-        low, high = _quantiles(group, (0.001, 0.999))
+        low, high = quantiles(group, (0.001, 0.999))
         if low < -_FAR or high > 1.0 + _FAR:
             raise ImageError(
                 f"The image has floats from {lowest:g} to {highest:g}, but this model "
@@ -338,7 +262,7 @@ def _dtype_range(group: list[_Tally], dtype: np.dtype[Any]) -> Range:
 
 
 def _range(
-    tally: _Tally, group: list[_Tally], dtype: np.dtype[Any], wanted: Normalisation
+    tally: Tally, group: list[Tally], dtype: np.dtype[Any], wanted: Normalisation
 ) -> Range:
     if tally.low == tally.high:
         return Range(tally.low, tally.low + 1.0, constant=True)
@@ -352,7 +276,7 @@ def _range(
             f"Intensities from {lowest:g} to {highest:g} span a range that floating "
             "point cannot resolve. Rescale the image."
         )
-    low, high = _quantiles(group, (wanted.low / 100, wanted.high / 100))
+    low, high = quantiles(group, (wanted.low / 100, wanted.high / 100))
     # Nearly all pixels may have one value, as in a sparse image: then the extremes.
     if not high > low:
         return Range(lowest, highest)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from napari_flowsr.core.latents import Window
 from napari_flowsr.inference.excess import Excess, shown
+from napari_flowsr.inference.intensity import strips
 from napari_flowsr.inference.source import READ_AT_ONCE
 from napari_flowsr.inference.stability import GIVEN, explosion_limit
 from napari_flowsr.inference.units import Unit, Workload
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["PlaneInput"]
-
-_STRIP = 1 << 20
-"""Pixels that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +87,9 @@ class PlaneInput:
     @cached_property
     def _extremes(self) -> tuple[float, float]:
         """Darkest and brightest pixel, of strips."""
-        height, width = self.size
-        step = max(1, _STRIP // max(width, 1))
         low, high = [], []
-        for top in range(0, height, step):
-            strip = self.pixels(slice(top, top + step), slice(None))
+        for rows in strips(self.workload.intensities.source):
+            strip = self.pixels(rows, slice(None))
             low.append(float(strip.min()))
             high.append(float(strip.max()))
         return min(low), max(high)

@@ -108,8 +108,7 @@ def regions(mask: Mask, setup: Setup, plan: TilePlan) -> list[Region]:
     plan : TilePlan
         The setup's, or one of smaller tiles.
     """
-    flow = setup.flow
-    changed = reached(mask, flow.latent_reach)
+    changed = reached(mask, setup.latent_reach)
     labels, count = ndimage.label(changed, np.ones((3, 3)))
     found = []
     for number, part in enumerate(ndimage.find_objects(labels), 1):
@@ -123,7 +122,7 @@ def lone_tile(window: Window, setup: Setup, plan: TilePlan) -> Tile | None:
     """The tile that encodes and decodes a window at once; None if it is too large."""
     if plan.is_whole:
         return Tile(window, window)
-    side = plan.tile + 2 * setup.flow.halo
+    side = plan.tile + 2 * setup.halo
     if window.height * window.width > side * side:
         return None
     reach = setup.flow.condition_reach
@@ -133,11 +132,10 @@ def lone_tile(window: Window, setup: Setup, plan: TilePlan) -> Tile | None:
 def _region(
     changed: Mask, inner: Window, outer: Window, setup: Setup, plan: TilePlan
 ) -> Region:
-    flow, halo = setup.flow, setup.flow.halo
+    halo = setup.halo
     coarsest = max(math.ceil(1 / level.rate) for level in setup.whole.levels)
     # Where conditions are cropped, only what latents reach has to be in the window.
-    reach = halo if flow.condition_reach is None else flow.latent_reach
-    window = plan.grown(inner, reach + 2 * _LAYER * coarsest)
+    window = plan.grown(inner, setup.latent_reach + 2 * _LAYER * coarsest)
     if plan.is_whole:
         window = Window(0, 0, *plan.size)
     if (alone := lone_tile(window, setup, plan)) is not None:

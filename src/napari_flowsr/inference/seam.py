@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_flowsr.core.flow import ConditionalFlow
 
 __all__ = ["TOLERANCE", "Seam", "alignment", "find_halo", "measure_seam"]
-__all__ += ["sees_too_far"]
+__all__ += ["sees_too_far", "worth_measuring"]
 
 TOLERANCE = 1e-3
 """Part of the range that a seam may have: a quarter of a grey level of 8 bits."""
@@ -82,25 +82,34 @@ def sees_too_far(flow: ConditionalFlow) -> bool:
     return flow.receptive_field > flow.exact_halo_up_to and not flow.needs_whole
 
 
-def find_halo(flow: ConditionalFlow, scale: float) -> None:
-    """Give a network that sees too far the halo that it needs, once for a scale.
+def worth_measuring(flow: ConditionalFlow, size: tuple[int, int], scale: float) -> bool:
+    """Whether a part of an undivided plane should wait for a measurement.
 
-    A halo holds at all scales that were measured: the largest, with the largest error.
+    Not if the plane is smaller than the picture that is measured on: then that would
+    take longer than the part, which is computed with nearly all of the plane anyway.
+    """
+    is_new = sees_too_far(flow) and scale not in flow.seams
+    return is_new and min(size) >= 2 * _WIDEST + _CORE
+
+
+def find_halo(flow: ConditionalFlow, scale: float) -> None:
+    """Give a network that sees too far the halo that it needs at a scale, once.
+
     Where memory does not suffice to measure it, the halo stays what it is, and its
     error unknown.
     """
-    if not sees_too_far(flow) or scale in flow.measured_scales:
+    if not sees_too_far(flow) or scale in flow.seams:
         return
+    found: tuple[int, float | None]
     try:
         seam = measure_seam(flow, scale)
+        found = seam.halo, seam.error
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         empty_cache(flow.device)
-        return
-    flow.measured_halo = max(seam.halo, flow.measured_halo or 0)
-    flow.seam_error = max(seam.error, flow.seam_error or 0.0)
-    flow.measured_scales |= {scale}
+        found = flow.halo, None
+    flow.seams = {**flow.seams, scale: found}
 
 
 @torch.inference_mode()

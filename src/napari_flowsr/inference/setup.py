@@ -115,7 +115,21 @@ class Setup:
     def border_error(self) -> float | None:
         """As `seam_error`, of windows that are no tiles: what an edit computes."""
         is_exact = self.plan.is_whole or self.plan.halo >= self.flow.receptive_field
-        return 0.0 if is_exact else self.flow.seam_error
+        if is_exact:
+            return 0.0
+        halo, error = self.flow.seams.get(self.scale, (math.inf, None))
+        return error if self.plan.halo >= halo else None
+
+    @property
+    def halo(self) -> int:
+        """LR pixels around a part that is computed alone."""
+        return self.flow.halo if self.plan.is_whole else self.plan.halo
+
+    @property
+    def latent_reach(self) -> int:
+        """LR pixels around a latent that change with it, as far as parts tell."""
+        crops = self.flow.condition_reach is not None
+        return self.flow.latent_reach if crops else self.halo
 
     def place(self, window: Window) -> Place:
         """Where a window lies."""
