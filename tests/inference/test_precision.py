@@ -193,9 +193,21 @@ def test_a_gpu_that_only_emulates_it_is_refused(monkeypatch) -> None:
     gpu = torch.device("cuda", 0)
     with pytest.raises(DeviceError, match="Choose float32 or float16, or another"):
         check_precision("bfloat16", gpu)
+    with pytest.raises(DeviceError) as told:
+        check_precision("bfloat16", gpu, "'a.flowsr' was edited")
+    assert str(told.value) == (
+        "'a.flowsr' was edited in the precision 'bfloat16', and the device 'cuda:0' "
+        "has no automatic conversion to it. Choose another device, such as cpu."
+    )
     check_precision("float16", gpu)
     check_precision("float32", gpu)
-    assert asked == [False]
+    assert asked == [False, False]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_cpu_has_every_precision(precision) -> None:
+    """With instructions for it or without, when torch emulates them."""
+    check_precision(precision, torch.device("cpu"))
 
 
 def test_float16_that_overflows_says_what_to_choose(make_compact, image) -> None:

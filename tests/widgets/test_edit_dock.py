@@ -718,6 +718,32 @@ def test_another_model_is_warned_of_and_noted(qtbot, dock, model):
         flowsr.provenance_script(edited.metadata)
 
 
+def test_another_precision_is_warned_of_and_noted(qtbot, dock):
+    painted(dock)
+    edited = run(qtbot, dock)
+    assert not dock.session.warnings()
+    dock.session.precision = "bfloat16"
+    assert "the precision float32 so far; with bfloat16" in dock.bar.run.toolTip()
+    dock.session.seed = 4
+    run(qtbot, dock)
+    assert edited.metadata[NAMESPACE]["edits"][1]["precision"] == "bfloat16"
+    with pytest.raises(OptionError, match=r"edit 2: .* another precision"):
+        flowsr.provenance_script(edited.metadata)
+    dock.undo()
+    dock.session.precision = "float32"
+    assert not dock.session.warnings()
+    flowsr.provenance_script(edited.metadata)
+
+
+def test_the_precision_of_the_first_edit_is_the_one_to_keep(qtbot, dock):
+    dock.session.precision = "bfloat16"
+    painted(dock)
+    run(qtbot, dock)
+    assert not dock.session.warnings()
+    dock.session.precision = "float32"
+    assert "precision bfloat16 so far; with float32" in dock.bar.run.toolTip()
+
+
 # --- the mask and what the dock did ------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from docks import WAIT, Gate, finish
 from napari.components import ViewerModel
 
 import napari_flowsr as flowsr
+from napari_flowsr.core import device, precision
 from napari_flowsr.errors import OptionError
 from napari_flowsr.io.provenance import NAMESPACE
 from napari_flowsr.models.card import Model
@@ -176,3 +177,38 @@ def test_latents_are_of_the_precision_of_the_edits(qtbot, edited, model, tmp_pat
     dock.files.open(path)
     finish(qtbot, dock)
     assert dock.session.precision == "bfloat16"
+
+
+def test_a_device_without_the_precision_of_the_edits(
+    qtbot, edited, tmp_path, monkeypatch
+):
+    """The file decides: float32 is no remedy, another device is."""
+    viewer, dock = edited
+    dock.session.precision = "bfloat16"
+    layer = edit(qtbot, dock)
+    path = written(qtbot, dock, tmp_path / "edited")
+    dock.session.precision = "float32"  # or else the dock has its own say
+    count, before = len(viewer.layers), path.read_bytes()
+    monkeypatch.setattr(precision, "_has", lambda device, _: device.type != "cuda")
+    monkeypatch.setattr(device, "resolve_device", lambda _: (torch.device("cuda"), ""))
+    for action, name in ((dock.files.save, layer.name), (dock.files.open, path.name)):
+        action(path)
+        finish(qtbot, dock)
+        said = dock.bar.status.text()
+        assert f"'{name}' was edited in the precision 'bfloat16', and the" in said
+        assert "device 'cuda' has no automatic conversion" in said
+        assert said.rstrip().endswith("Choose another device, such as cpu.")
+    assert path.read_bytes() == before
+    assert len(viewer.layers) == count
+
+
+def test_a_file_of_an_unknown_precision(qtbot, edited, tmp_path):
+    _, dock = edited
+    edit(qtbot, dock)
+    path = written(qtbot, dock, tmp_path / "edited")
+    found = flowsr.load_edit(path)
+    odd = dataclasses.replace(found, record={**found.record, "precision": "float8"})
+    flowsr.save_edit(path, odd)
+    dock.files.open(path)
+    finish(qtbot, dock)
+    assert "precision is 'float8'" in dock.bar.status.text()

@@ -29,7 +29,7 @@ FULL = "float32"
 _LARGEST = 65504  # of float16
 
 
-def check_precision(precision: str, device: torch.device) -> None:
+def check_precision(precision: str, device: torch.device, made: str = "") -> None:
     """Raise `DeviceError` where a device does not compute in a precision.
 
     Parameters
@@ -38,18 +38,27 @@ def check_precision(precision: str, device: torch.device) -> None:
         One of `inference.options.PRECISIONS`.
     device : torch.device
         To compute on.
+    made : str
+        What was made in the precision, which therefore cannot be chosen, such as
+        "'a.flowsr' was edited".
     """
     if precision == FULL or _has(device, _dtype(precision)):
         return
+    lacks = f"the device '{device}' has no automatic conversion to it"
+    if made:
+        cpu = ", such as cpu" if _has(torch.device("cpu"), _dtype(precision)) else ""
+        raise DeviceError(
+            f"{made} in the precision {precision!r}, and {lacks}. Choose another "
+            f"device{cpu}."
+        )
     others = [
         name
         for name in ("bfloat16", "float16")
         if name != precision and _has(device, _dtype(name))
     ]
     raise DeviceError(
-        f"The precision {precision!r} was asked for, and the device '{device}' has no "
-        f"automatic conversion to it. Choose {' or '.join([FULL, *others])}, or "
-        "another device."
+        f"The precision {precision!r} was asked for, and {lacks}. Choose "
+        f"{' or '.join([FULL, *others])}, or another device."
     )
 
 

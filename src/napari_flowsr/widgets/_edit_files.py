@@ -116,18 +116,19 @@ class EditFiles(QObject):
             file = file.with_name(file.name + EDITED)
         if problem := dock.session.problems_of("image").get("image"):
             raise OptionError(problem)
-        context = dock.context()
+        context, device = dock.context(), dock.session.device
         binding = context._binding
         binding.fix()
         hr, facts = context.target_array(), _facts(context)
-        record = dict(layer.metadata[NAMESPACE])
+        record, name = dict(layer.metadata[NAMESPACE]), layer.name
 
         def events() -> Iterator[Any]:
             from napari_flowsr.io.flowsr_file import Edit, save_edit
 
             # As the edits were made, whatever is chosen meanwhile: it is what the
             # latents will be decoded in.
-            post = context.posterior(precision=record.get("precision", "float32"))
+            precision = _precision_of(record, name, device)
+            post = context.posterior(precision=precision)
             known = {**context.record(post, "edited"), **record}
             small = binding.lr_array(post.model)
             edit = Edit(
@@ -157,6 +158,7 @@ class EditFiles(QObject):
             from napari_flowsr.io.flowsr_file import load_edit
 
             edit = load_edit(file)
+            _precision_of(edit.record, file.name, device)
             model = _model_of(edit, chosen, device)
             yield _Opened(file, edit, _decoded(edit, model, device), model)
 
@@ -255,6 +257,18 @@ def _geometry(
     lengths = {k: len(v) for k, v in placed.items() if isinstance(v, list | tuple)}
     expected = {k: n + (k == "affine") for k in lengths}
     return dict(placed) if lengths == expected else {}
+
+
+def _precision_of(record: Mapping[str, Any], name: str, device: str) -> str:
+    """Of an edited image, which cannot be chosen; an error if the device lacks it."""
+    from napari_flowsr.core.device import resolve_device
+    from napari_flowsr.core.precision import check_precision
+    from napari_flowsr.inference.options import Options
+
+    options = Options(precision=record.get("precision", "float32"))
+    there, _ = resolve_device(device)
+    check_precision(options.precision, there, f"'{name}' was edited")
+    return options.precision
 
 
 def _model_of(edit: Edit, chosen: Any, device: str) -> Model:

@@ -138,7 +138,7 @@ class EditSession(Session):
     # --- validation ---------------------------------------------------------------
 
     def warnings(self) -> dict[str, str]:
-        """That an edited layer gets edits which agree with another image or model.
+        """That an edited layer gets edits with another image, model or precision.
 
         Not that the target is inferred: that is what the dock is for.
         """
@@ -153,6 +153,10 @@ class EditSession(Session):
         if card is not None and _is_other_model(card, record):
             used, now = f"the model '{record.get('model')}'", f"'{card.name}'"
             found["model"] = _OTHER.format(self.target.name, used, now)
+        precision = record.get("precision", "float32")
+        if precision != self.precision:
+            used, now = f"the precision {precision}", str(self.precision)
+            found["precision"] = _OTHER.format(self.target.name, used, now)
         return found
 
     def _is_other_image(self, record: Mapping[str, Any]) -> bool:
