@@ -118,8 +118,8 @@ PrecisionOption = Annotated[
     str,
     typer.Option(
         "--precision",
-        help="Of the encoder: float32; or bfloat16 or float16, faster on hardware that "
-        "has it, with a result that differs by a little.",
+        help="Of the encoder: float32; or bfloat16 or float16, faster on hardware for "
+        "it, slower on other CPUs, with a result that differs by a little.",
     ),
 ]
 NanOption = Annotated[

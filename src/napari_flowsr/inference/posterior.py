@@ -84,8 +84,9 @@ def posterior(
         nearest finite pixel of their plane, in the output too; the report counts them.
     precision : str
         ``"float32"``; or ``"bfloat16"`` or ``"float16"``, in which only the encoder of
-        the LR image is computed (`core.precision`): faster on hardware that has it,
-        and another result by a little, which tiles change by as little.
+        the LR image is computed (`core.precision`): faster on hardware for it,
+        slower on other CPUs, which emulate it; and another result by a little, which
+        tiles change by as little.
     progress : callable, optional
         Called as ``progress(done, total)`` from the computing thread; may raise
         `Cancelled`.

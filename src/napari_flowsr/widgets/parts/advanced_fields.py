@@ -124,8 +124,8 @@ class AdvancedFields(FoldedFields):
             self.precision = self._choice(
                 "precision",
                 {name: name for name in PRECISIONS},
-                "Of the encoder. Half precision is faster where the device has it, and "
-                "the result differs by a little; the flow is computed in float32",
+                "Of the encoder. Half precision is faster on hardware for it, slower "
+                "on other CPUs; the result differs by a little. The flow is in float32",
             )
             rows.addRow("Precision", self.precision)
 
