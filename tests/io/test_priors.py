@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from napari_flowsr.errors import CheckpointError, OptionError
 from napari_flowsr.io import catalogue, prior_files, priors
@@ -34,6 +37,21 @@ def test_a_prior_comes_back_with_what_its_names_do_not_tell(
     assert set(own) == set(found.module.state_dict())
     for key, value in found.module.state_dict().items():
         assert torch.equal(own[key], value), key
+
+
+def test_a_file_that_asks_for_countless_halvings_is_refused_at_once(
+    tmp_path: Path,
+) -> None:
+    """Found by fuzzing: 2 to that power was counted out for ever."""
+    path = tmp_path / "p.safetensors"
+    write_prior(path, build_prior(SMALL), licence="MIT", about={})
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    sizes = json.loads(header["config"])
+    header["config"] = json.dumps({**sizes, "depth": 1 << 53})
+    save_file(load_file(path), path, header)
+    with pytest.raises(CheckpointError, match="at most 16"):
+        read_prior(path)
 
 
 def test_what_cannot_be_a_prior_is_refused(tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ from napari_flowsr.errors import OptionError
 __all__ = ["LatentEDSR", "LearnedPriorConfig", "PatchPrior", "PyramidPrior", "UNet"]
 __all__ += ["build_prior"]
 
+_DEEPEST = 16
+"""Halvings: more than any image has, and few enough to be counted out at once."""
+
 
 @dataclass(frozen=True)
 class LearnedPriorConfig:
@@ -61,6 +64,11 @@ class LearnedPriorConfig:
         if not self.level_channels or min(*numbers, self.stride, self.blocks) < 1:
             raise OptionError(
                 f"Learned prior: {self} has a size below 1; give 1 or more."
+            )
+        if self.depth > _DEEPEST:
+            raise OptionError(
+                f"Learned prior: {self.depth} halvings are asked for; give at most "
+                f"{_DEEPEST}."
             )
         if self.kind == "patch" and (len(self.level_channels) > 1 or self.dim % 2):
             raise OptionError(
