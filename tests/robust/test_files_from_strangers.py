@@ -446,6 +446,16 @@ def test_tiff_of_any_size(made, tmp_path, peak, code, packed):
     assert peak() < 100_000
 
 
+@pytest.mark.parametrize("read", [read_image, open_image])
+def test_tiff_without_a_row_of_countless_columns(tmp_path, read):
+    """Found by fuzzing: its parts were listed, one for each column."""
+    path = tmp_path / "a.tif"
+    tags = struct.pack("<HHII", 256, 4, 1, 2**31) + struct.pack("<HHII", 278, 4, 1, 5)
+    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, 2) + tags + bytes(4))
+    with pytest.raises(ImageError, match=r"a\.tif.*no pixels"):
+        read(path)
+
+
 def test_tiff_whose_pages_go_round(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.ones((4, 5), np.uint8), metadata=None)
@@ -505,6 +515,7 @@ def _zarr(folder: Path, path: Any = "0", **array: Any) -> Path:
         {"shape": [10**7, 10**6], "chunk": [10**7, 10**6]},
         {"shape": [10**8, 10**8], "chunk": [1, 1]},
         {"shape": [2**62, 2**62], "chunk": [2**62, 2**62]},
+        {"shape": [0, 10**12], "chunk": [1, 1]},
         {"shape": [4], "chunk": [4]},
         {"path": "../other.zarr"},
         {"path": "/etc"},

@@ -33,7 +33,14 @@ from napari_flowsr.io.image_file import (
 )
 from napari_flowsr.io.provenance import NAMESPACE, jsonable, statement
 from napari_flowsr.io.tiff_pixels import TiffPixels
-from napari_flowsr.io.untrusted import PACKING, excess, inflate, parse_json, room
+from napari_flowsr.io.untrusted import (
+    PACKING,
+    check_pixels,
+    excess,
+    inflate,
+    parse_json,
+    room,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -161,6 +168,7 @@ def _read(tif: tifffile.TiffFile, path: Path, *, unread: bool) -> ImageFile:
 
 def _check_claim(path: Path, series: tifffile.TiffPageSeries, *, whole: bool) -> None:
     """Raise for more pixels, or larger packed parts, than the memory can hold."""
+    check_pixels(series.shape)
     page = series.keyframe
     parts, told = math.prod(page.chunked), len(page.dataoffsets)
     if parts > told and not page.is_contiguous:

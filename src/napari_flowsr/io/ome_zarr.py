@@ -27,7 +27,7 @@ from napari_flowsr.io.image_file import (
     merged,
 )
 from napari_flowsr.io.provenance import NAMESPACE, statement
-from napari_flowsr.io.untrusted import check_depth, excess
+from napari_flowsr.io.untrusted import check_depth, check_pixels, excess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -278,6 +278,7 @@ def _check_claim(path: str | Path, zarr: Any, level: Any, *, whole: bool) -> Non
     names = {str(getattr(codec, "codec_id", "?")) for codec in codecs if codec}
     if level.dtype.kind not in "buif" or names - _PLAIN_CODECS:
         raise ValueError(f"its pixels are {level.dtype}, packed by {sorted(names)}")
+    check_pixels(level.shape)
     counts = (-(-n // c) for n, c in zip(level.shape, level.chunks, strict=True))
     if math.prod(counts) > _MOST_CHUNKS:
         raise ValueError(f"{level.shape} pixels in chunks of {level.chunks}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["PACKING", "check_depth", "excess", "inflate", "parse_json", "room"]
-__all__ += ["unpack_npy"]
+__all__ += ["check_pixels", "unpack_npy"]
 
 PACKING = 1032
 """Bytes that a byte of a zlib stream can stand for, at most."""
@@ -44,6 +44,16 @@ def excess(sides: Iterable[int], itemsize: int) -> str:
     if size <= free:
         return ""
     return f"its pixels take {_bytes(size)} and {_bytes(free)} of memory are free"
+
+
+def check_pixels(shape: Iterable[int]) -> None:
+    """Raise `ValueError` for an image without pixels.
+
+    Its other sides are bounded by nothing: to list the chunks along them may take for
+    ever.
+    """
+    if not all(sides := tuple(shape)):
+        raise ValueError(f"its shape is {sides}, so it has no pixels")
 
 
 def _bytes(size: int) -> str:
