@@ -30,11 +30,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from decode import NETWORKS, make
-from precision import available, clock, placed
+from precision import available, clock, parsed, placed
 from torch import Tensor
 
 from napari_flowsr.core.condition import Condition
-from napari_flowsr.core.device import resolve_device
 from napari_flowsr.core.flow import ConditionalFlow
 from napari_flowsr.core.latents import Latents
 from napari_flowsr.core.noise import NoiseField
@@ -229,12 +228,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    device, why = resolve_device(asked.device)
+    asked, device, why = parsed(parser)
     is_gpu = device.type == "cuda"
     ways = [w for w in WAYS if w in asked.ways and (is_gpu or w != "graph")]
     sys.stdout.write(f"{why} torch {torch.__version__}; {asked.network}, ")

@@ -167,6 +167,18 @@ def rows(
         yield f"| {name} | {precision} | {' | '.join([*times, *told, agrees])} |\n"
 
 
+def parsed(
+    parser: argparse.ArgumentParser,
+) -> tuple[argparse.Namespace, torch.device, str]:
+    """What was asked for, with the options of all such benchmarks; device, and why."""
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="auto")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    return asked, *resolve_device(asked.device)
+
+
 def main() -> None:
     """Print a markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -174,12 +186,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--model-side", type=int, default=256)
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    device, why = resolve_device(asked.device)
+    asked, device, why = parsed(parser)
     names = list(available(["float32", *asked.precisions], device))
     sys.stdout.write(f"{why} torch {torch.__version__}\n\n{HEAD}")
     for name in asked.names or ["srflow", *MODELS]:
